@@ -1,0 +1,87 @@
+package catalog
+
+// schemaVersion is in the header of every inventory.db (PRAGMA user_version).
+const schemaVersion = 1
+
+// schema is the inventory as users query it:
+//
+//	sqlite3 -readonly inventory.db "SELECT path, class, reason FROM paths WHERE class='volume'"
+//
+// Paths and symlink targets are TEXT where they are UTF-8, and BLOB with the raw
+// bytes where they are not. Times are nanoseconds since the epoch, sizes bytes.
+const schema = `
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- One row per path, numbered depth first: what lies below a directory follows it.
+CREATE TABLE entries (
+  id        INTEGER PRIMARY KEY,
+  path      NOT NULL,             -- from the root of the source, "/" is the root
+  type      TEXT NOT NULL,        -- f d l p s b c, as find -printf %y
+  mode      INTEGER NOT NULL,     -- 07777
+  uid       INTEGER NOT NULL,
+  gid       INTEGER NOT NULL,
+  size      INTEGER NOT NULL,     -- logical
+  allocated INTEGER NOT NULL,     -- on disk
+  mtime     INTEGER NOT NULL,
+  ctime     INTEGER NOT NULL,
+  dev       INTEGER NOT NULL,
+  ino       INTEGER NOT NULL,
+  nlink     INTEGER NOT NULL,
+  rdev      INTEGER NOT NULL,
+  target,                         -- of a symlink
+  xattrs    TEXT,                 -- JSON: [{"name":…, "value":base64}]
+  package   TEXT,                 -- that owns the path
+  state     TEXT,                 -- same, changed, conffile-same, conffile-changed, unchecked
+  problem   TEXT,                 -- why it could not be read
+  fs        TEXT,                 -- type of the other file system that is mounted here
+  link      INTEGER               -- id of the first path of the same inode, when this is not it
+);
+
+-- What the collectors found, one JSON document each.
+CREATE TABLE facts (
+  id   INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  path,                           -- where it was read
+  line INTEGER,
+  data TEXT NOT NULL
+);
+CREATE INDEX facts_kind ON facts (kind, name);
+
+CREATE TABLE claims (
+  id         INTEGER PRIMARY KEY,
+  class      TEXT NOT NULL,
+  reach      TEXT NOT NULL,       -- exact tree glob every
+  path       NOT NULL,
+  reason     TEXT NOT NULL,
+  evidence   TEXT,                -- JSON
+  confidence TEXT NOT NULL,       -- high medium low
+  by         TEXT NOT NULL,       -- the rule, the profile, or the line of statelift.yaml
+  authority  INTEGER NOT NULL,
+  serves     TEXT                 -- the unit
+);
+
+-- The one class of every path, and the claim that won.
+CREATE TABLE placements (
+  entry INTEGER PRIMARY KEY REFERENCES entries(id),
+  class TEXT NOT NULL,
+  claim INTEGER NOT NULL REFERENCES claims(id)
+);
+
+CREATE VIEW paths AS
+  SELECT e.id, e.path, e.type, e.size, CASE WHEN e.type='f' AND e.link IS NULL THEN e.size ELSE 0 END AS bytes,
+         p.class, c.reason, c.confidence, c.by, c.serves, e.package, e.state, e.problem
+  FROM entries e LEFT JOIN placements p ON p.entry = e.id LEFT JOIN claims c ON c.id = p.claim;
+`
+
+// indexes are made after the entries are in, which is quicker.
+const indexes = `
+CREATE UNIQUE INDEX entries_path ON entries (path);
+CREATE INDEX entries_inode ON entries (dev, ino, id) WHERE nlink > 1 AND type = 'f';
+UPDATE entries SET link = (
+    SELECT min(f.id) FROM entries f
+    WHERE f.dev = entries.dev AND f.ino = entries.ino AND f.nlink > 1 AND f.type = 'f')
+  WHERE nlink > 1 AND type = 'f' AND EXISTS (
+    SELECT 1 FROM entries f
+    WHERE f.dev = entries.dev AND f.ino = entries.ino AND f.nlink > 1 AND f.type = 'f' AND f.id < entries.id);
+`

@@ -1,0 +1,312 @@
+package handoff
+
+import (
+	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/facts"
+	"github.com/statelift/statelift/pipeline/hostpath"
+)
+
+// Plan is the decision for the whole host; plan.yaml is the same for people.
+// Written by plan, read by images, objects, manifests, seed, deploy, verify and
+// the report.
+type Plan struct {
+	Name      string     `json:"name"` // of the host, a DNS label: prefix of what is made
+	Host      facts.OS   `json:"host"`
+	Namespace string     `json:"namespace,omitempty"`
+	Workloads []Workload `json:"workloads"`
+	Volumes   []Volume   `json:"volumes"`
+	Configs   []FileSet  `json:"configs"` // ConfigMaps
+	Secrets   []FileSet  `json:"secrets"` // Secrets
+	Shares    []Share    `json:"shares"`
+	Objects   ObjectPlan `json:"objects"`
+	LeftOut   []LeftOut  `json:"leftOut"` // units, scripts and cron jobs that become nothing
+	Questions []Question `json:"questions"`
+	Risks     []Risk     `json:"risks"`
+	Look      []Look     `json:"look"` // "please look"
+	Estimate  Estimate   `json:"estimate"`
+	Balance   Balance    `json:"balance"`
+	// HostAliases are lines that an administrator added to /etc/hosts.
+	HostAliases []HostAlias `json:"hostAliases,omitempty"`
+	// Mentions are places where configuration names the host itself.
+	Mentions []Mention `json:"mentions,omitempty"`
+	// Patched are files of packages whose content somebody changed.
+	Patched []hostpath.Path `json:"patched,omitempty"`
+}
+
+// WorkloadKind is the Kubernetes kind of a workload.
+type WorkloadKind string
+
+// The kinds.
+const (
+	StatefulSet WorkloadKind = "StatefulSet" // owns a volume
+	Deployment  WorkloadKind = "Deployment"
+	CronJob     WorkloadKind = "CronJob"
+)
+
+// Workload becomes a StatefulSet, a Deployment or a CronJob.
+type Workload struct {
+	Name        string       `json:"name"` // DNS label
+	Kind        WorkloadKind `json:"kind"`
+	Replicas    int32        `json:"replicas"`
+	WhyKind     string       `json:"whyKind"`
+	WhyTogether string       `json:"whyTogether,omitempty"` // why these containers share a Pod
+	Schedule    string       `json:"schedule,omitempty"`    // of a CronJob: five fields
+	TimeZone    string       `json:"timeZone,omitempty"`
+	Containers  []Container  `json:"containers"`
+	Mounts      []PodVolume  `json:"mounts"` // the Pod's volumes, mounted by its containers
+	// GraceSeconds is terminationGracePeriodSeconds.
+	GraceSeconds int64 `json:"graceSeconds"`
+	// FSGroup is set only where a claim's files need it.
+	FSGroup *int64 `json:"fsGroup,omitempty"`
+	// Near is a workload on whose node this one must run, since they share a
+	// ReadWriteOnce volume.
+	Near    string  `json:"near,omitempty"`
+	Service []Port  `json:"service,omitempty"` // ports that other hosts reach
+	Verdict Verdict `json:"verdict"`
+}
+
+// Container is one service of a workload.
+type Container struct {
+	Name    string        `json:"name"`    // DNS label
+	Unit    string        `json:"unit"`    // what it was on the host: unit, script or cron job
+	Profile string        `json:"profile"` // the application profile
+	Image   string        `json:"image"`   // name in the images hand-off
+	Command []string      `json:"command"` // in the foreground; without credentials
+	Env     []Env         `json:"env,omitempty"`
+	WorkDir hostpath.Path `json:"workDir,omitempty"`
+	UID     uint32        `json:"uid"`
+	GID     uint32        `json:"gid"`
+	Groups  []uint32      `json:"groups,omitempty"` // supplementary
+	// StartsAsRoot is for a service that drops privileges by itself.
+	StartsAsRoot bool             `json:"startsAsRoot,omitempty"`
+	Capabilities []string         `json:"capabilities,omitempty"` // kept; all others are dropped
+	Ports        []Port           `json:"ports,omitempty"`
+	Mounts       []Mount          `json:"mounts,omitempty"`
+	StopSignal   string           `json:"stopSignal,omitempty"`
+	Ready        *Probe           `json:"ready,omitempty"`
+	Live         *Probe           `json:"live,omitempty"`
+	Startup      *Probe           `json:"startup,omitempty"`
+	Resources    Resources        `json:"resources"`
+	Evidence     []claim.Evidence `json:"evidence,omitempty"`
+	// Before are commands to run before the service, as ExecStartPre= did.
+	Before [][]string `json:"before,omitempty"`
+}
+
+// Env is one variable: a plain Value, or a key of a FileSet when From is set.
+type Env struct {
+	Name   string `json:"name"`
+	Value  string `json:"value,omitempty"`
+	From   string `json:"from,omitempty"` // name of a FileSet
+	Key    string `json:"key,omitempty"`
+	Secret bool   `json:"secret,omitempty"` // the FileSet is a Secret
+}
+
+// Port is where a container listens.
+type Port struct {
+	Name     string `json:"name"` // IANA_SVC_NAME, at most 15 characters
+	Number   int32  `json:"number"`
+	Protocol string `json:"protocol"` // TCP, UDP
+}
+
+// Origin is what stands behind a mount.
+type Origin string
+
+// The origins.
+const (
+	FromVolume    Origin = "volume"
+	FromConfig    Origin = "config"
+	FromSecret    Origin = "secret"
+	FromEphemeral Origin = "ephemeral"
+	FromShare     Origin = "share"
+)
+
+// PodVolume is a volume of the Pod.
+type PodVolume struct {
+	Name   string `json:"name"` // DNS label, unique in the Pod
+	Origin Origin `json:"origin"`
+	Of     string `json:"of,omitempty"` // name of the Volume, FileSet or Share
+	// For ephemeral ones: what the directory must be like.
+	Dirs      []EphemeralDir `json:"dirs,omitempty"`
+	Memory    bool           `json:"memory,omitempty"` // tmpfs, as /run was
+	SizeLimit int64          `json:"sizeLimit,omitempty"`
+}
+
+// Mount puts (a part of) a PodVolume at a place of the container.
+type Mount struct {
+	Volume   string        `json:"volume"` // PodVolume.Name
+	Path     hostpath.Path `json:"path"`
+	SubPath  string        `json:"subPath,omitempty"`
+	ReadOnly bool          `json:"readOnly,omitempty"`
+}
+
+// Volume becomes a PersistentVolumeClaim and is filled by a seed.
+type Volume struct {
+	Name    string        `json:"name"` // DNS label
+	Path    hostpath.Path `json:"path"` // the volume's root on the host
+	Seed    bool          `json:"seed"` // false: it starts empty
+	Reason  string        `json:"reason"`
+	Entries int64         `json:"entries"`
+	Files   int64         `json:"files"`
+	Bytes   int64         `json:"bytes"`
+	// Request is the size of the claim in bytes: Bytes with head-room, rounded
+	// up to GiB.
+	Request int64  `json:"request"`
+	Mode    uint32 `json:"mode"`
+	UID     uint32 `json:"uid"`
+	GID     uint32 `json:"gid"`
+	// Writers and Readers are containers as WORKLOAD/CONTAINER.
+	Writers    []string         `json:"writers,omitempty"`
+	Readers    []string         `json:"readers,omitempty"`
+	AccessMode string           `json:"accessMode"` // ReadWriteOnce, ReadWriteMany, …
+	WhyAccess  string           `json:"whyAccess"`
+	Class      string           `json:"storageClass,omitempty"`
+	Owner      string           `json:"owner"` // the workload that it belongs to; "" for none
+	Confidence claim.Confidence `json:"confidence"`
+	// Check is the profile's own command to check the data.
+	Check []string `json:"check,omitempty"`
+}
+
+// FileSet becomes a ConfigMap or a Secret: files of the host under keys.
+type FileSet struct {
+	Name  string    `json:"name"`  // DNS subdomain
+	Owner string    `json:"owner"` // workload
+	Files []KeyFile `json:"files"`
+	Bytes int64     `json:"bytes"` // of all values
+	// Values are what no file holds: variables taken from a unit. Not for
+	// credentials; those are read again from Files when the Secret is made.
+	Values map[string]string `json:"values,omitempty"`
+}
+
+// KeyFile is one file of a FileSet.
+type KeyFile struct {
+	Key  string        `json:"key"` // [-._a-zA-Z0-9]+
+	Path hostpath.Path `json:"path"`
+	Size int64         `json:"size"`
+	Mode uint32        `json:"mode"`
+	UID  uint32        `json:"uid"`
+	GID  uint32        `json:"gid"`
+	// Variable is set when the value is not the file but the value of one
+	// assignment in it (an EnvironmentFile).
+	Variable string `json:"variable,omitempty"`
+	// Copied is for a service that refuses a root-owned file: an init container
+	// copies it into an emptyDir with owner and mode.
+	Copied bool `json:"copied,omitempty"`
+}
+
+// Share is a network share that is mounted as it is.
+type Share struct {
+	Name     string         `json:"name"`
+	FSType   string         `json:"fsType"`
+	Server   string         `json:"server"`
+	Export   string         `json:"export"`
+	Path     hostpath.Path  `json:"path"` // mount point on the host
+	Options  []string       `json:"options,omitempty"`
+	ReadOnly bool           `json:"readOnly,omitempty"`
+	Users    []string       `json:"users,omitempty"` // workloads that reach below Path
+	Evidence claim.Evidence `json:"evidence"`
+}
+
+// ObjectPlan is what goes to the object store.
+type ObjectPlan struct {
+	Entries int64 `json:"entries"`
+	Files   int64 `json:"files"`
+	Bytes   int64 `json:"bytes"`
+	Largest int64 `json:"largest"`
+}
+
+// LeftOut is a unit, script or job that becomes no workload, and why.
+type LeftOut struct {
+	Unit   string `json:"unit"`
+	Reason string `json:"reason"`
+	Rule   string `json:"rule"`
+}
+
+// Question is for the user; the plan goes on with Default until it is answered
+// in statelift.yaml.
+type Question struct {
+	ID      string   `json:"id"`
+	About   string   `json:"about"`
+	Text    string   `json:"text"`
+	Choices []string `json:"choices,omitempty"`
+	Default string   `json:"default"`
+	Answer  string   `json:"answer,omitempty"` // the lines for statelift.yaml
+}
+
+// Risk is something that may go wrong, and the remedy.
+type Risk struct {
+	About  string `json:"about"`
+	Text   string `json:"text"`
+	Remedy string `json:"remedy"`
+	Level  string `json:"level"` // high, medium, low
+}
+
+// Look is a path that a person should look at.
+type Look struct {
+	Path       hostpath.Path    `json:"path"`
+	Class      claim.Class      `json:"class"`
+	Files      int64            `json:"files"`
+	Bytes      int64            `json:"bytes"`
+	Confidence claim.Confidence `json:"confidence"`
+	Reason     string           `json:"reason"`
+}
+
+// School is the answer to "where should the state live".
+type School string
+
+// The schools.
+const (
+	InCluster School = "in the cluster"
+	Outside   School = "state outside the cluster"
+	Refactor  School = "refactor first"
+	KeepOut   School = "keep it out of Kubernetes"
+)
+
+// Verdict is the school that fits a workload, with reasons and the numbers
+// that were measured.
+type Verdict struct {
+	School  School   `json:"school"`
+	Reasons []string `json:"reasons"`
+	Others  []string `json:"others,omitempty"` // why the other schools were not chosen
+}
+
+// Estimate is a forecast; Basis says from what.
+type Estimate struct {
+	ImageBytes  int64  `json:"imageBytes"`
+	SeedBytes   int64  `json:"seedBytes"`
+	ObjectBytes int64  `json:"objectBytes"`
+	Workspace   int64  `json:"workspaceBytes"` // disk that the run needs here
+	CopySeconds int64  `json:"copySeconds"`
+	Basis       string `json:"basis"`
+}
+
+// HostAlias is an entry of hostAliases.
+type HostAlias struct {
+	IP    string   `json:"ip"`
+	Names []string `json:"names"`
+	facts.Source
+}
+
+// Mention is a place where configuration names the host by name or address.
+type Mention struct {
+	What string `json:"what"`
+	facts.Source
+}
+
+// Probe is how a container is asked whether it is well.
+type Probe struct {
+	HTTPPath string   `json:"httpPath,omitempty"`
+	Port     int32    `json:"port,omitempty"`
+	TLS      bool     `json:"tls,omitempty"`
+	Exec     []string `json:"exec,omitempty"`
+	Initial  int32    `json:"initialSeconds,omitempty"`
+	Period   int32    `json:"periodSeconds,omitempty"`
+	Timeout  int32    `json:"timeoutSeconds,omitempty"`
+	Failures int32    `json:"failures,omitempty"`
+}
+
+// Resources are requests and limits: CPU in millicores, memory in bytes.
+type Resources struct {
+	CPU         int64 `json:"cpu"`
+	Memory      int64 `json:"memory"`
+	MemoryLimit int64 `json:"memoryLimit,omitempty"`
+}
