@@ -1,0 +1,71 @@
+# One entry for everything. `make` lists the targets.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS   += --no-print-directory
+.DEFAULT_GOAL := help
+
+BIN      := .build/statelift
+SOURCES  := $(wildcard cmd pipeline stages templates fixtures)
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 10s
+HOSTS    ?= wordpress
+# The modules beside the main one, each with a go.mod of its own.
+MODULES  := $(patsubst %/go.mod,%,$(wildcard fixtures/*/go.mod))
+
+# What tests and benchmarks are told of the outside: the tools that
+# fixtures/setup built and the hosts that fixtures/hosts/build built.
+TOOLS = STATELIFT_TOOLS=$$(fixtures/setup) && export STATELIFT_TOOLS
+HOST  = STATELIFT_HOST_WORDPRESS=$$(fixtures/hosts/build wordpress) && export STATELIFT_HOST_WORDPRESS
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: build
+build: ## compile statelift into .build/
+	@mkdir -p .build
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/statelift
+	@echo "built $(BIN)"
+
+.PHONY: check
+check: ## the quick loop: format, vet, lint, unit tests
+	@$(MAKE) format vet
+	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" ./... && go test -short ./...
+
+.PHONY: test
+test: ## every test there is, with all the set-up it needs
+	@$(TOOLS)
+	@$(MAKE) format vet
+	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" ./...
+	@$(TOOLS) && $(HOST) && go test -race -timeout 60m ./...
+	@$(TOOLS) && for m in $(MODULES); do (cd $$m && go vet ./... && go test -timeout 30m ./...); done
+
+.PHONY: demo
+demo: build ## rehearse the migration of a real host, and show what came out
+	@$(TOOLS) && $(HOST) && fixtures/demo
+
+.PHONY: bench
+bench: build ## measure statelift beside public tools
+	@$(TOOLS) && $(HOST) && go run ./fixtures/bench
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	@grep -rn --include='*_test.go' '^func Fuzz' $(SOURCES) | sed -E 's|^(.*)/[^/]*:[0-9]+:func (Fuzz[A-Za-z0-9_]*).*|\1 \2|' | \
+	while read -r dir name; do \
+		echo "fuzz $$dir $$name"; \
+		(cd $$dir && go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -parallel 2 . | tail -n 2); \
+	done
+
+.PHONY: hosts
+hosts: ## build the legacy hosts of the tests, and print where they are
+	@$(TOOLS) && for h in $(HOSTS); do fixtures/hosts/build $$h; done
+
+.PHONY: format vet
+format:
+	@bad=$$(gofmt -l $(SOURCES)); [ -z "$$bad" ] || { echo "not formatted (gofmt -w):"; echo "$$bad"; exit 1; }
+vet:
+	@go vet ./...
+
+.PHONY: clean
+clean: ## remove what was built here; the cache outside stays
+	@rm -rf .build
