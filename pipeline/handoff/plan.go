@@ -310,3 +310,14 @@ type Resources struct {
 	Memory      int64 `json:"memory"`
 	MemoryLimit int64 `json:"memoryLimit,omitempty"`
 }
+
+// Report names the planning report's files. Written by report, read by nobody.
+type Report struct {
+	Files []ReportFile `json:"files"`
+}
+
+// ReportFile is one file of the report, relative to the workspace.
+type ReportFile struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+}
