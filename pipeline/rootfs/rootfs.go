@@ -9,6 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
@@ -181,7 +183,7 @@ func (r *Root) ReadDir(p hostpath.Path) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, wrap("read", p, err)
 	}
-	sortByName(list)
+	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return list, nil
 }
 
@@ -230,12 +232,12 @@ func requireRegular(f *os.File, p hostpath.Path) (*os.File, error) {
 	return f, nil
 }
 
-// wrap names the path of the host, and drops the path that the system call's
-// own error may carry, which is one of this machine.
+// wrap names the path of the host, and keeps of the cause the errno alone:
+// its own message names paths of this machine.
 func wrap(op string, p hostpath.Path, err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		err = errno
 	}
 	return &fs.PathError{Op: op, Path: p.String(), Err: err}
 }
