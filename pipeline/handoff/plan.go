@@ -4,6 +4,7 @@ import (
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/kubename"
 )
 
 // Plan is the decision for the whole host; plan.yaml is the same for people.
@@ -33,6 +34,17 @@ type Plan struct {
 	Patched []hostpath.Path `json:"patched,omitempty"`
 }
 
+// ObjectName is the name of the Kubernetes object made for the workload,
+// volume, file set or share of that name: it starts with the plan's own name
+// and leaves room for what Kubernetes appends to it.
+func (p Plan) ObjectName(name string) string {
+	return kubename.Label(p.Name+"-"+name, maxObjectName)
+}
+
+// maxObjectName is the limit of CronJobs, the tightest: eleven characters of
+// the DNS label are for its Jobs.
+const maxObjectName = 52
+
 // WorkloadKind is the Kubernetes kind of a workload.
 type WorkloadKind string
 
@@ -58,6 +70,9 @@ type Workload struct {
 	GraceSeconds int64 `json:"graceSeconds"`
 	// FSGroup is set only where a claim's files need it.
 	FSGroup *int64 `json:"fsGroup,omitempty"`
+	// LowPorts lets services bind ports below 1024 without a privilege: the safe
+	// sysctl net.ipv4.ip_unprivileged_port_start.
+	LowPorts bool `json:"lowPorts,omitempty"`
 	// Near is a workload on whose node this one must run, since they share a
 	// ReadWriteOnce volume.
 	Near    string  `json:"near,omitempty"`
@@ -90,6 +105,14 @@ type Container struct {
 	Evidence     []claim.Evidence `json:"evidence,omitempty"`
 	// Before are commands to run before the service, as ExecStartPre= did.
 	Before [][]string `json:"before,omitempty"`
+	// ReadOnlyRoot is true when everything that the service can write is
+	// mounted, so that the image itself may be read-only.
+	ReadOnlyRoot bool `json:"readOnlyRoot,omitempty"`
+	// Escalates is true when the program gains capabilities by its file, which
+	// allowPrivilegeEscalation=false would prevent.
+	Escalates bool `json:"escalates,omitempty"`
+	// LogLinks are log files that lead to /dev/stdout or /dev/stderr.
+	LogLinks map[hostpath.Path]string `json:"logLinks,omitempty"`
 }
 
 // Env is one variable: a plain Value, or a key of a FileSet when From is set.
