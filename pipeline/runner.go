@@ -98,6 +98,12 @@ func (r *Runner) bring(ctx context.Context, s Stage) (incomplete []string, err e
 		r.observe(Event{Stage: s.Name, State: Fresh})
 		return nil, nil
 	}
+	return r.perform(ctx, s, why)
+}
+
+// perform runs one stage and writes its hand-off.
+func (r *Runner) perform(ctx context.Context, s Stage, why string) (incomplete []string, err error) {
+	env := r.env(s)
 	r.observe(Event{Stage: s.Name, State: Running, Why: why})
 	started := time.Now()
 	// The provenance is taken before the stage runs: what changes meanwhile
@@ -257,4 +263,26 @@ func Validate(stages []Stage) error {
 		written[s.Writes] = s.Name
 	}
 	return nil
+}
+
+// Only runs the stage with that name, fresh or not, on what the stages before
+// it wrote; none of those is run.
+func (r *Runner) Only(ctx context.Context, name string) error {
+	for _, s := range r.Stages {
+		if s.Name != name {
+			continue
+		}
+		if missing := s.Effects &^ r.Granted; missing != 0 {
+			return fmt.Errorf("stage %s touches %s, which was not granted", s.Name, missing)
+		}
+		incomplete, err := r.perform(ctx, s, "it was asked for")
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
+		}
+		if len(incomplete) > 0 {
+			return &Incomplete{Because: incomplete}
+		}
+		return nil
+	}
+	return fmt.Errorf("there is no stage %q", name)
 }
