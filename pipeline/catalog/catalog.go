@@ -57,6 +57,11 @@ func (e Entry) Bytes() int64 {
 	return e.Size
 }
 
+// Subject is what claims can ask about the entry.
+func (e Entry) Subject() claim.Subject {
+	return claim.Subject{Path: e.Path, Type: e.Type, Package: e.Package, State: string(e.State), Problem: e.Problem, FS: e.FS}
+}
+
 // Placed is an entry with its class.
 type Placed struct {
 	Entry
@@ -299,7 +304,7 @@ func (c *Catalog) Total(ctx context.Context) (Tally, error) {
 
 // Claims reads all claims in the order of their IDs.
 func (c *Catalog) Claims(ctx context.Context) ([]claim.Claim, error) {
-	rows, err := c.db.QueryContext(ctx, `SELECT id, class, reach, path, reason, coalesce(evidence,'[]'), confidence, by,
+	rows, err := c.db.QueryContext(ctx, `SELECT id, class, reach, path, coalesce(condition,''), reason, coalesce(evidence,'[]'), confidence, by,
 		authority, coalesce(serves,'') FROM claims ORDER BY id`)
 	if err != nil {
 		return nil, fmt.Errorf("claims: %w", err)
@@ -310,7 +315,7 @@ func (c *Catalog) Claims(ctx context.Context) ([]claim.Claim, error) {
 		var k claim.Claim
 		var path raw
 		var evidence []byte
-		if err := rows.Scan(&k.ID, &k.Class, &k.Reach, &path, &k.Reason, &evidence, &k.Confidence, &k.By, &k.Authority, &k.Serves); err != nil {
+		if err := rows.Scan(&k.ID, &k.Class, &k.Reach, &path, &k.When, &k.Reason, &evidence, &k.Confidence, &k.By, &k.Authority, &k.Serves); err != nil {
 			return nil, fmt.Errorf("claims: %w", err)
 		}
 		k.Path = hostpath.Path(path)

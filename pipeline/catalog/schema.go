@@ -53,6 +53,7 @@ CREATE TABLE claims (
   class      TEXT NOT NULL,
   reach      TEXT NOT NULL,       -- exact tree glob every
   path       NOT NULL,
+  condition  TEXT,                -- the claim is about paths of which this is true: type=f state=same
   reason     TEXT NOT NULL,
   evidence   TEXT,                -- JSON
   confidence TEXT NOT NULL,       -- high medium low

@@ -211,7 +211,7 @@ func (c *Catalog) BeginPlacement(ctx context.Context) (*Placement, error) {
 		_, err = p.tx.ExecContext(ctx, "DELETE FROM placements; DELETE FROM claims;")
 	}
 	if err == nil {
-		p.claim, err = p.tx.PrepareContext(ctx, "INSERT INTO claims (id,class,reach,path,reason,evidence,confidence,by,authority,serves) VALUES (?,?,?,?,?,?,?,?,?,?)")
+		p.claim, err = p.tx.PrepareContext(ctx, "INSERT INTO claims (id,class,reach,path,condition,reason,evidence,confidence,by,authority,serves) VALUES (?,?,?,?,?,?,?,?,?,?,?)")
 	}
 	if err == nil {
 		p.place, err = p.tx.PrepareContext(ctx, "INSERT INTO placements (entry,class,claim) VALUES (?,?,?)")
@@ -229,8 +229,8 @@ func (p *Placement) Claim(ctx context.Context, k claim.Claim) error {
 	if err != nil {
 		return fmt.Errorf("claim %d: %w", k.ID, err)
 	}
-	fmt.Fprintf(p.digest, "claim %d\x00%s\x00%s\x00%s\x00%s\x00%s\x00%s\x00%s\x00%d\x00%s\n", k.ID, k.Class, k.Reach, k.Path, k.Reason, evidence, k.Confidence, k.By, k.Authority, k.Serves)
-	if _, err := p.claim.ExecContext(ctx, k.ID, string(k.Class), string(k.Reach), text(string(k.Path)), k.Reason, string(evidence), string(k.Confidence), k.By, int(k.Authority), null(k.Serves)); err != nil {
+	fmt.Fprintf(p.digest, "claim %d\x00%s\x00%s\x00%s\x00%s\x00%s\x00%s\x00%s\x00%s\x00%d\x00%s\n", k.ID, k.Class, k.Reach, k.Path, k.When, k.Reason, evidence, k.Confidence, k.By, k.Authority, k.Serves)
+	if _, err := p.claim.ExecContext(ctx, k.ID, string(k.Class), string(k.Reach), text(string(k.Path)), null(k.When), k.Reason, string(evidence), string(k.Confidence), k.By, int(k.Authority), null(k.Serves)); err != nil {
 		return fmt.Errorf("claim %d on %s: %w", k.ID, k.Path, err)
 	}
 	return nil

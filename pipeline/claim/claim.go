@@ -95,27 +95,58 @@ type Authority int
 // From the weakest to the strongest. Within one authority the deeper path wins,
 // then Exact before Glob before Tree, then the earlier claim.
 const (
+	ByNobody  Authority = 5  // nobody else speaks of the path
 	ByDefault Authority = 10 // what is assumed of a place of the file system hierarchy
 	ByPackage Authority = 20 // what the package manager knows
 	ByHost    Authority = 30 // what only a host needs
 	ByUnit    Authority = 40 // directives of units, scripts, cron jobs
 	ByProfile Authority = 50 // application profiles and what configuration names
 	BySafety  Authority = 60 // credentials, sockets, devices: no profile overrules these
+	ByMount   Authority = 65 // below a volume's root, where the mount hides what the image has
 	ByUser    Authority = 70 // statelift.yaml
 	ByNature  Authority = 80 // unreadable, other file systems: nobody can decide otherwise
 )
 
+// String names the authority as reports do.
+func (a Authority) String() string {
+	switch a {
+	case ByNobody:
+		return "no claim"
+	case ByDefault:
+		return "the place in the file system"
+	case ByPackage:
+		return "the package manager"
+	case ByHost:
+		return "what only a host needs"
+	case ByUnit:
+		return "the service's own directive"
+	case ByProfile:
+		return "the application's profile"
+	case BySafety:
+		return "safety"
+	case ByMount:
+		return "the volume's mount"
+	case ByUser:
+		return "the user's decision"
+	case ByNature:
+		return "the nature of the path"
+	}
+	return fmt.Sprintf("authority %d", int(a))
+}
+
 // Claim is one statement "this path is of class C, because R".
 type Claim struct {
-	ID         int64         `json:"id"`
-	Class      Class         `json:"class"`
-	Reach      Reach         `json:"reach"`
-	Path       hostpath.Path `json:"path"` // for Glob, the pattern
-	Reason     string        `json:"reason"`
-	Evidence   []Evidence    `json:"evidence,omitempty"`
-	Confidence Confidence    `json:"confidence"`
-	By         string        `json:"by"` // "profile mariadb", "rule host/kernel", "statelift.yaml:12"
-	Authority  Authority     `json:"authority"`
+	ID    int64         `json:"id"`
+	Class Class         `json:"class"`
+	Reach Reach         `json:"reach"`
+	Path  hostpath.Path `json:"path"` // for Glob, the pattern
+	// When narrows the claim to paths of which it is true, see [Condition].
+	When       string     `json:"when,omitempty"`
+	Reason     string     `json:"reason"`
+	Evidence   []Evidence `json:"evidence,omitempty"`
+	Confidence Confidence `json:"confidence"`
+	By         string     `json:"by"` // "profile mariadb", "rule host/kernel", "statelift.yaml:12"
+	Authority  Authority  `json:"authority"`
 	// Serves is the unit that the path belongs to, "" when none is known.
 	Serves string `json:"serves,omitempty"`
 }

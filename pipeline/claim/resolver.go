@@ -1,0 +1,231 @@
+package claim
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/statelift/statelift/pipeline/hostpath"
+)
+
+// Resolver finds the claims on a path and which of them wins. Its memory grows
+// with the claims, not with the paths. It is not safe for concurrent use.
+type Resolver struct {
+	all    []held
+	exact  map[hostpath.Path][]int
+	trees  map[hostpath.Path][]int
+	globs  map[hostpath.Path][]int // by the literal directory above the pattern
+	every  []int
+	mounts map[hostpath.Path]int // a volume's root → the claim of its mount
+
+	// The claims that reach what lies directly in the directory that was asked
+	// last: depth first, the next path is most often its neighbour.
+	dir  hostpath.Path
+	near []int
+	buf  []int
+}
+
+type held struct {
+	Claim
+	when  Condition
+	depth int
+}
+
+// NewResolver takes claims with distinct IDs.
+func NewResolver(claims ...Claim) (*Resolver, error) {
+	r := &Resolver{
+		exact: map[hostpath.Path][]int{}, trees: map[hostpath.Path][]int{},
+		globs: map[hostpath.Path][]int{}, mounts: map[hostpath.Path]int{},
+	}
+	for _, c := range claims {
+		if err := r.Add(c); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// Add adds one claim. A claim of authority [ByMount] speaks of everything below
+// the root of a volume.
+func (r *Resolver) Add(c Claim) error {
+	when, err := ParseCondition(c.When)
+	if err != nil {
+		return fmt.Errorf("claim %d on %s: %w", c.ID, c.Path, err)
+	}
+	i, h := len(r.all), held{Claim: c, when: when, depth: depth(c)}
+	switch c.Reach {
+	case Exact:
+		r.exact[c.Path] = append(r.exact[c.Path], i)
+	case Tree:
+		if c.Authority == ByMount {
+			r.mounts[c.Path] = i
+			break
+		}
+		r.trees[c.Path] = append(r.trees[c.Path], i)
+	case Glob:
+		if err := CheckGlob(c.Path); err != nil {
+			return fmt.Errorf("claim %d: %w", c.ID, err)
+		}
+		base := literal(c.Path)
+		r.globs[base] = append(r.globs[base], i)
+	case Every:
+		r.every = append(r.every, i)
+	default:
+		return fmt.Errorf("claim %d on %s: unknown reach %q", c.ID, c.Path, c.Reach)
+	}
+	r.all = append(r.all, h)
+	r.dir, r.near = "", nil
+	return nil
+}
+
+// depth is how special a claim's path is: its elements, without **.
+func depth(c Claim) int {
+	if c.Reach == Every {
+		return 0
+	}
+	n := 0
+	for _, e := range elements(c.Path) {
+		if c.Reach != Glob || e != "**" {
+			n++
+		}
+	}
+	return n
+}
+
+// Winner is the claim that decides about s; ok is false when none reaches it.
+func (r *Resolver) Winner(s Subject) (c Claim, ok bool) {
+	best := -1
+	for _, i := range r.reaching(s) {
+		if best < 0 || r.order(i, best) < 0 {
+			best = i
+		}
+	}
+	if m, below := r.mount(s.Path); below && (best < 0 || !stays(r.all[best].Claim)) {
+		best = m
+	}
+	if best < 0 {
+		return Claim{}, false
+	}
+	return r.all[best].Claim, true
+}
+
+// Claimant is one claim on a path.
+type Claimant struct {
+	Claim
+	// Lost says why another claim won; "" for the winner.
+	Lost string `json:"lost,omitempty"`
+}
+
+// Claimants are all claims on s, the winner first, then the others from the
+// strongest to the weakest.
+func (r *Resolver) Claimants(s Subject) []Claimant {
+	list := slices.Clone(r.reaching(s))
+	slices.SortFunc(list, r.order)
+	mounted := false
+	if m, below := r.mount(s.Path); below && (len(list) == 0 || !stays(r.all[list[0]].Claim)) {
+		list, mounted = slices.Insert(list, 0, m), true
+	}
+	out := make([]Claimant, len(list))
+	for n, i := range list {
+		out[n].Claim = r.all[i].Claim
+		if n > 0 {
+			out[n].Lost = r.why(list[0], i, mounted)
+		}
+	}
+	return out
+}
+
+// stays is true for claims that hold below the root of a volume too: what is in
+// the volume anyway, what leaves it, and what the user or nature decides. All
+// else would be hidden by the mount.
+func stays(c Claim) bool {
+	switch {
+	case c.Class == Volume, c.Authority >= ByUser:
+		return true
+	case c.Authority < ByHost:
+		return false
+	}
+	return c.Class == Object || c.Class == Drop && c.Reach != Tree && c.Reach != Every
+}
+
+func (r *Resolver) mount(p hostpath.Path) (int, bool) {
+	if len(r.mounts) == 0 {
+		return 0, false
+	}
+	found, ok := 0, false
+	for d := p; ; d = d.Dir() {
+		if i, is := r.mounts[d]; is {
+			found, ok = i, true // the topmost one counts
+		}
+		if d == hostpath.Root {
+			return found, ok
+		}
+	}
+}
+
+// reaching lists the claims that reach s; the slice is valid until the next call.
+func (r *Resolver) reaching(s Subject) []int {
+	if dir := s.Path.Dir(); s.Path == hostpath.Root || r.near == nil || dir != r.dir {
+		r.look(s.Path, dir)
+	}
+	r.buf = r.buf[:0]
+	for _, i := range r.near {
+		if h := &r.all[i]; (h.Reach != Glob || MatchGlob(h.Path, s.Path)) && h.when.Holds(s) {
+			r.buf = append(r.buf, i)
+		}
+	}
+	for _, list := range [][]int{r.exact[s.Path], r.trees[s.Path]} {
+		for _, i := range list {
+			if r.all[i].when.Holds(s) {
+				r.buf = append(r.buf, i)
+			}
+		}
+	}
+	return r.buf
+}
+
+// look collects what reaches the paths in dir, without their own Exact and Tree
+// claims. The root is in no directory.
+func (r *Resolver) look(p, dir hostpath.Path) {
+	r.near = append(make([]int, 0, len(r.every)+8), r.every...)
+	r.dir = dir
+	if p == hostpath.Root {
+		r.dir = ""
+		return
+	}
+	for d := dir; ; d = d.Dir() {
+		r.near = append(r.near, r.trees[d]...)
+		r.near = append(r.near, r.globs[d]...)
+		if d == hostpath.Root {
+			return
+		}
+	}
+}
+
+// order is negative when claim a wins over claim b.
+func (r *Resolver) order(a, b int) int {
+	x, y := &r.all[a], &r.all[b]
+	return cmp.Or(
+		-cmp.Compare(x.Authority, y.Authority),
+		-cmp.Compare(x.depth, y.depth),
+		cmp.Compare(reachRank(x.Reach), reachRank(y.Reach)),
+		cmp.Compare(x.ID, y.ID),
+	)
+}
+
+func reachRank(r Reach) int { return slices.Index([]Reach{Exact, Glob, Tree, Every}, r) }
+
+func (r *Resolver) why(winner, loser int, mounted bool) string {
+	w, l := &r.all[winner], &r.all[loser]
+	switch {
+	case mounted:
+		return "the mount of the volume " + w.Path.String() + " hides what the image has there"
+	case w.Authority != l.Authority:
+		return fmt.Sprintf("%s outweighs %s", w.Authority, l.Authority)
+	case w.depth != l.depth:
+		return "the other claim names a deeper path"
+	case w.Reach != l.Reach:
+		return fmt.Sprintf("%s is closer than %s", w.Reach, l.Reach)
+	}
+	return "the other claim was made earlier"
+}
