@@ -41,10 +41,8 @@ func TestMatchGlob(t *testing.T) {
 			t.Errorf("MatchGlob(%q, %q) = %v", c.pattern, c.path, got)
 		}
 	}
-	for _, bad := range []hostpath.Path{"/a/[", "/a/**/**/**/**/b"} {
-		if CheckGlob(bad) == nil {
-			t.Errorf("CheckGlob(%q) accepts it", bad)
-		}
+	if CheckGlob("/a/[") == nil {
+		t.Error("an unfinished pattern is accepted")
 	}
 }
 
