@@ -28,8 +28,13 @@ func Classes() []Class {
 	return []Class{Image, Config, Secret, Volume, Object, Share, Ephemeral, Drop, Unreadable}
 }
 
-// UnmarshalText refuses what is no class.
+// UnmarshalText refuses what is no class. An empty text is no class yet: a
+// total, or a path that was not placed.
 func (c *Class) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*c = ""
+		return nil
+	}
 	for _, k := range Classes() {
 		if string(text) == string(k) {
 			*c = k
