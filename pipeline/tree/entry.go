@@ -1,6 +1,3 @@
-// Package tree describes file trees: one entry per path with everything that a
-// faithful copy must bring along, the canonical listing of a tree, and the
-// digest over it.
 package tree
 
 import (
