@@ -1,0 +1,72 @@
+package decisions
+
+// Template is the commented file that is made when there is none. It decides
+// nothing.
+func Template() []byte { return []byte(template) }
+
+const template = `# Your decisions about this lift. statelift reads this file and never changes it.
+# Nothing here is needed: what you do not decide, statelift derives and explains
+# (statelift explain PATH). Remove the leading "# " of what you want to say.
+#
+# Paths are as statelift prints them: a backslash is \\, a newline \n, and a byte
+# that is no printable character \xHH.
+
+# name: blog                  # prefix of what is made; default: the host's name
+# namespace: blog
+
+# Overrule where paths go. Classes: image config secret volume object share
+# ephemeral drop. A path stands for everything below it; with * ? [ it is a
+# pattern (** for any number of directories); reach: exact for the path alone.
+# paths:
+# - path: /srv/archive
+#   class: object
+#   reason: nobody reads it by path any more
+# - path: /var/www/**/*.bak
+#   class: drop
+
+# Do without paths that could not be read (each with everything below it).
+# accept:
+# - path: /home/old/.gvfs
+#   reason: a stale FUSE mount
+
+# Units that become a workload, or do not. Cron jobs are cron:NAME.
+# units:
+# - unit: rsyslog.service
+#   keep: true
+# - unit: munin-node.service
+#   leaveOut: true
+#   reason: the cluster has its own monitoring
+
+# Switch off rules and profiles by the names that explain shows.
+# rules:
+#   off: [host/core-dumps]
+# profiles:
+#   off: [wordpress]
+#   use: {myapp.service: generic-unit}
+
+# Workloads: their names, which units they are made of, kind, replicas.
+# workloads:
+# - name: blog
+#   units: [apache2.service, mariadb.service]
+#   together: true            # containers of one Pod; split: true gives each its own
+
+# volumes:
+# - path: /var/lib/mysql
+#   name: database
+#   size: 20Gi                # or headroom: 0.5 for half as much again
+#   storageClass: fast
+#   accessMode: ReadWriteOnce
+
+# Answers to the questions of the report, by their names.
+# answers: {}
+
+# images:
+#   registry: registry.example/team
+#   tag: "1"
+
+# The host's own names and addresses, to be found in configuration.
+# host:
+#   names: [web1.example.org]
+#   addresses: [192.0.2.10]
+#   timeZone: Europe/Paris
+`
