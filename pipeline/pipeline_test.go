@@ -107,6 +107,27 @@ func TestExactlyTheStagesThatDependOnAChangeRunAgain(t *testing.T) {
 	}
 }
 
+func TestPartThatDidNotChangeLeavesTheStageFresh(t *testing.T) {
+	b := newBench(t)
+	parity := func(r *pipeline.Runner) *pipeline.Runner {
+		r.Stages[1] = pipeline.Part(r.Stages[1], one, func(v number) any { return v.N % 2 })
+		r.Stages = r.Stages[:2]
+		return r
+	}
+	for _, tt := range []struct {
+		n    int
+		want []string
+	}{{1, []string{"first", "second"}}, {3, []string{"first"}}, {4, []string{"first", "second"}}} {
+		b.n, b.ran = tt.n, nil
+		if err := parity(b.runner()).Run(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(tt.want, b.ran); diff != "" {
+			t.Errorf("with %d (-want +got):\n%s", tt.n, diff)
+		}
+	}
+}
+
 func TestResultReachesTheNextStage(t *testing.T) {
 	b := newBench(t)
 	b.n = 7

@@ -156,7 +156,14 @@ func (r *Runner) provenance(s Stage) (envelope, error) {
 		if err != nil {
 			return e, err
 		}
-		e.Reads[name] = digestOf(in.Data)
+		pick := s.parts[name]
+		if pick == nil {
+			e.Reads[name] = digestOf(in.Data)
+			continue
+		}
+		if e.Reads[name], err = pick(in.Data); err != nil {
+			return e, err
+		}
 	}
 	return e, nil
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 
 	"github.com/statelift/statelift/pipeline/atomicfile"
@@ -35,6 +36,7 @@ type Stage struct {
 	Options json.RawMessage
 
 	schema  int
+	parts   map[string]part
 	run     func(context.Context, *Env) (json.RawMessage, error)
 	recheck func(context.Context, *Env) (stale string, err error)
 }
@@ -208,5 +210,30 @@ func Recheck[Out any](s Stage, out Key[Out], f func(context.Context, *Env, Out) 
 		}
 		return f(ctx, env, v)
 	}
+	return s
+}
+
+// part digests what of a hand-off a stage depends on.
+type part func(data json.RawMessage) (digest string, err error)
+
+// Part narrows what of a hand-off makes the stage stale: only a change of what
+// f returns. The stage still gets the whole document.
+func Part[T any](s Stage, k Key[T], f func(T) any) Stage {
+	parts := maps.Clone(s.parts)
+	if parts == nil {
+		parts = map[string]part{}
+	}
+	parts[k.name] = func(data json.RawMessage) (string, error) {
+		var v T
+		if err := json.Unmarshal(data, &v); err != nil {
+			return "", fmt.Errorf("hand-off %s: %w", k.name, err)
+		}
+		picked, err := json.Marshal(f(v))
+		if err != nil {
+			return "", fmt.Errorf("hand-off %s: %w", k.name, err)
+		}
+		return digestOf(picked), nil
+	}
+	s.parts = parts
 	return s
 }
