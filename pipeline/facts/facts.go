@@ -105,9 +105,10 @@ type Directive struct {
 
 // Unit is a systemd unit as the manager would load it (systemd.unit(5)).
 type Unit struct {
-	Name       string          `json:"name"`           // apache2.service, getty@tty1.service
-	Type       string          `json:"type"`           // the suffix: service, socket, timer, mount, target, …
-	Path       hostpath.Path   `json:"path,omitempty"` // the main file; "" for one generated from a sysv script
+	Name       string          `json:"name"`              // apache2.service, getty@tty1.service
+	Aliases    []string        `json:"aliases,omitempty"` // other names, by symlinks
+	Type       string          `json:"type"`              // the suffix: service, socket, timer, mount, target, …
+	Path       hostpath.Path   `json:"path,omitempty"`    // the main file; "" for one generated from a sysv script
 	DropIns    []hostpath.Path `json:"dropIns,omitempty"`
 	Enabled    bool            `json:"enabled"`            // wanted or required by a target, socket or timer through a link, or an alias of one that is
 	WantedBy   []string        `json:"wantedBy,omitempty"` // the units whose .wants or .requires hold a link
