@@ -136,7 +136,7 @@ func TestLoad(t *testing.T) {
 	}{
 		{"/", "dpkg", false, ""},
 		{"/usr", "dpkg", false, ""},
-		{"/usr/lib", "libx:i386", false, ""}, // the first in the status file
+		{"/usr/lib", "libx:i386", false, ""},   // the first in the status file
 		{"/usr/bin/dpkg", "dpkg", false, sumA}, // listed as /bin/dpkg
 		{"/bin", "dpkg", false, ""},
 		{"/usr/lib/libx.so", "libx", false, sumB},

@@ -49,14 +49,14 @@ func (w *walker) list(ctx context.Context, d *dir) {
 		if errors.Is(err, unix.ENOENT) {
 			d.gone = "vanished before it was read"
 		} else {
-			d.problem = reason(err)
+			d.problem = Reason(err)
 		}
 		return
 	}
 	names, err := readNames(ctx, f)
 	if err != nil {
 		// What was listed before the error is taken along.
-		d.problem = reason(err)
+		d.problem = Reason(err)
 	}
 	w.queue.listed(len(names))
 	var tasks []*task
@@ -177,7 +177,7 @@ func (w *walker) lstat(f *os.File, p hostpath.Path, n name, it *Item) {
 	*it = Item{Entry: e}
 	if w.unprivileged && e.Type == tree.Regular {
 		if err := unix.Faccessat(int(f.Fd()), n.name, unix.R_OK, unix.AT_EACCESS|unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			it.Problem = reason(err)
+			it.Problem = Reason(err)
 		}
 	}
 }
@@ -217,7 +217,7 @@ func (w *walker) inspect(ctx context.Context, f *os.File, d *dir, it *Item) int 
 		defer w.handles.done(d)
 		f, err := w.handles.use(w.Root, d)
 		if err != nil {
-			it.Problem = reason(err)
+			it.Problem = Reason(err)
 			return
 		}
 		later(ctx, f, it)
@@ -232,7 +232,7 @@ func otherDevice(f *os.File, it *Item) (facts.Mount, bool) {
 	m := facts.Mount{Path: it.Path}
 	h, err := unix.Openat(int(f.Fd()), it.Path.Base(), unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		it.Problem = reason(err)
+		it.Problem = Reason(err)
 		return m, true
 	}
 	top := os.NewFile(uintptr(h), string(it.Path))
@@ -240,7 +240,7 @@ func otherDevice(f *os.File, it *Item) (facts.Mount, bool) {
 	outer, err1 := mounts.TypeOf(f)
 	inner, err2 := mounts.TypeOf(top)
 	if err := errors.Join(err1, err2); err != nil {
-		it.Problem = reason(err)
+		it.Problem = Reason(err)
 		return m, true
 	}
 	if inner == outer && mounts.Subvolumes(inner) {
@@ -248,7 +248,7 @@ func otherDevice(f *os.File, it *Item) (facts.Mount, bool) {
 	}
 	m.FSType, m.Virtual = inner, mounts.Virtual(inner, it.Path)
 	if err := mounts.Stat(top, &m); err != nil {
-		it.Problem = reason(err)
+		it.Problem = Reason(err)
 	}
 	return m, true
 }
@@ -298,13 +298,13 @@ func mounted(f *os.File, p hostpath.Path, n name, m facts.Mount) Item {
 func unknown(p hostpath.Path, n name, err error) Item {
 	it := Item{Entry: tree.Entry{Path: p, Type: n.kind()}}
 	if err != nil {
-		it.Problem = reason(err)
+		it.Problem = Reason(err)
 	}
 	return it
 }
 
-// reason is the error of the system call alone: the path is known.
-func reason(err error) string {
+// Reason is the error of the system call alone: the path is known.
+func Reason(err error) string {
 	var errno unix.Errno
 	if errors.As(err, &errno) {
 		return errno.Error()

@@ -36,7 +36,14 @@ type Item struct {
 	sub   *dir
 	later *task
 	// Note is for Inspect to leave something for the visitor.
-	Note any
+	Note Note
+}
+
+// Note is what the scan finds out about a path beyond its metadata.
+type Note struct {
+	Package string
+	State   string
+	Marks   uint64 // a bit for everyone who wants the path
 }
 
 // Options of a walk. Only Root is needed.

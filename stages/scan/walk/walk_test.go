@@ -215,7 +215,7 @@ func TestWalkInspectsAndPrunes(t *testing.T) {
 				}
 				defer unix.Close(fd)
 				n, _ := unix.Read(fd, data)
-				it.Note = string(data[:n])
+				it.Note.State = string(data[:n])
 			}
 		},
 	}
@@ -226,8 +226,8 @@ func TestWalkInspectsAndPrunes(t *testing.T) {
 		}
 		if it.Path.Base() == "x" {
 			notes++
-			if it.Note != it.Path.Dir().Base() {
-				t.Errorf("%s: note %q", it.Path, it.Note)
+			if it.Note.State != it.Path.Dir().Base() {
+				t.Errorf("%s: note %q", it.Path, it.Note.State)
 			}
 		}
 		return nil
