@@ -217,9 +217,10 @@ func (d *Dir) fail(verb, name string, err error) error {
 }
 
 // notFound turns what a missing file gives into [ErrNotFound]. ENOTDIR comes
-// when an element in the middle of the name is another object.
+// when an element in the middle of the name is another object, EISDIR when there
+// are objects below the name.
 func notFound(err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR) {
 		return ErrNotFound
 	}
 	return err

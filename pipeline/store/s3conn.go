@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/minio/minio-go/v7"
@@ -36,7 +37,8 @@ func newTransport(secure bool, stall time.Duration) (*http.Transport, error) {
 // nothing while it is sent a long body.
 type conn struct {
 	net.Conn
-	stall time.Duration
+	stall   time.Duration
+	stalled atomic.Bool
 }
 
 func (c *conn) Read(p []byte) (int, error) {
@@ -63,8 +65,13 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	}
 }
 
+// explain says that it was a stall, also to the other direction, which finds the
+// connection closed.
 func (c *conn) explain(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.stalled.Store(true)
+	}
+	if err != nil && c.stalled.Load() {
 		return fmt.Errorf("nothing happened for %s: %w", c.stall, err)
 	}
 	return err

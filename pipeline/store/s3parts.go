@@ -123,7 +123,7 @@ func (s *S3) putUpload(ctx context.Context, name string, src *source, o Object, 
 				return errOtherUpload
 			}
 			if listed {
-				done[i] = completed(p)
+				done[i] = completed(p, sum)
 				s.o.Progress(size)
 				continue
 			}
@@ -202,11 +202,13 @@ func (s *S3) putPart(ctx context.Context, name string, src *source, id string, n
 		return minio.CompletePart{}, fmt.Errorf("part %d: the store's checksum is %s, not %s: %w", number, part.ChecksumSHA256, checksum, ErrMismatch)
 	}
 	s.o.Progress(size)
-	return completed(part), nil
+	return completed(part, sum), nil
 }
 
-func completed(p minio.ObjectPart) minio.CompletePart {
-	return minio.CompletePart{PartNumber: p.PartNumber, ETag: p.ETag, ChecksumSHA256: p.ChecksumSHA256}
+// completed names a part with our own sum: a server need not repeat it, but may
+// ask for it.
+func completed(p minio.ObjectPart, sum []byte) minio.CompletePart {
+	return minio.CompletePart{PartNumber: p.PartNumber, ETag: p.ETag, ChecksumSHA256: base64.StdEncoding.EncodeToString(sum)}
 }
 
 // complete makes the object of the parts. When the answer is lost the upload may

@@ -159,6 +159,8 @@ var regionName = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
 func validEndpoint(endpoint string) error {
 	u, err := url.Parse(endpoint)
 	switch {
+	case strings.ContainsAny(endpoint, "&+;%#?"):
+		return errors.New("store: an endpoint is http://HOST[:PORT] or https://HOST[:PORT], nothing more")
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "":
 		return errors.New("store: an endpoint is http://HOST[:PORT] or https://HOST[:PORT]")
 	case u.User != nil:
@@ -175,13 +177,14 @@ func (s Spec) String() string {
 		return s.Dir
 	}
 	u := url.URL{Scheme: "s3", Host: s.Bucket, Path: strings.TrimSuffix("/"+s.Prefix, "/")}
-	query := url.Values{}
+	// Neither has a character with a meaning in a query, see ParseSpec.
+	var query []string
 	if s.Endpoint != "" {
-		query.Set("endpoint", s.Endpoint)
+		query = append(query, "endpoint="+s.Endpoint)
 	}
 	if s.Region != "" {
-		query.Set("region", s.Region)
+		query = append(query, "region="+s.Region)
 	}
-	u.RawQuery = query.Encode()
+	u.RawQuery = strings.Join(query, "&")
 	return u.String()
 }

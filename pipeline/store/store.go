@@ -94,7 +94,8 @@ const (
 // ValidName says why name cannot be the name of an object. Names are slash
 // separated, valid UTF-8 without control characters, have no empty, "." or ".."
 // element, at most 255 bytes in each and 1,024 in all. Names of files, which are
-// bytes, are escaped by the caller.
+// bytes, are escaped by the caller. As with files, a name cannot be both an
+// object and the folder of others.
 func ValidName(name string) error {
 	fault := ""
 	switch {
@@ -150,6 +151,28 @@ func (o Object) valid(name string) error {
 	}
 	if total > maxMetadata {
 		return fmt.Errorf("object %s: %d bytes of metadata are more than %d", name, total, maxMetadata)
+	}
+	return nil
+}
+
+// Verify reads the object o.Name back from s and compares it with o: size and
+// digest of every byte. It gives [ErrNotFound] or [ErrMismatch].
+func Verify(ctx context.Context, s Store, o Object) error {
+	r, have, err := s.Open(ctx, o.Name)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if !have.same(o) {
+		return fmt.Errorf("store %s: verify %s: it says %d bytes and SHA-256 %s, not %d and %s: %w",
+			s, o.Name, have.Size, have.SHA256, o.Size, o.SHA256, ErrMismatch)
+	}
+	sum, err := sumStream(ctx, r)
+	if err != nil {
+		return fmt.Errorf("store %s: verify %s: %w", s, o.Name, err)
+	}
+	if hex.EncodeToString(sum) != o.SHA256 {
+		return fmt.Errorf("store %s: verify %s: %w", s, o.Name, mismatch(o.SHA256, sum))
 	}
 	return nil
 }

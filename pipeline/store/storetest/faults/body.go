@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"strings"
 )
 
 type faultKey struct{}
@@ -21,7 +23,14 @@ func withFault(ctx context.Context, f Fault, done <-chan struct{}) context.Conte
 // spoil breaks the body of an answer as its request was told to.
 func spoil(resp *http.Response) error {
 	f, ok := resp.Request.Context().Value(faultKey{}).(bodyFault)
-	if !ok || resp.Request.Method == http.MethodHead {
+	if !ok {
+		return nil
+	}
+	if f.fault == NoChecksums {
+		maps.DeleteFunc(resp.Header, func(k string, _ []string) bool { return strings.HasPrefix(k, "X-Amz-Checksum-") })
+		return nil
+	}
+	if resp.Request.Method == http.MethodHead {
 		return nil
 	}
 	half := resp.ContentLength / 2

@@ -30,6 +30,7 @@ const (
 	SlowDown             // 503 SlowDown
 	Unavailable          // 502 without a body that a client could read
 	CorruptRequest       // one byte of the request's body is flipped
+	NoChecksums          // the answer tells no checksums, as servers that keep none
 )
 
 // Request is one request that a client made.
@@ -132,7 +133,7 @@ func (p *Proxy) serve(pass http.Handler, w http.ResponseWriter, r *http.Request)
 	case CorruptRequest:
 		r.Body = &flip{ReadCloser: r.Body, at: r.ContentLength / 2}
 		pass.ServeHTTP(w, r)
-	case Truncate, Corrupt, StallBody:
+	case Truncate, Corrupt, StallBody, NoChecksums:
 		pass.ServeHTTP(w, r.WithContext(withFault(r.Context(), f, p.done)))
 	default:
 		pass.ServeHTTP(w, r)
