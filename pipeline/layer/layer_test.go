@@ -86,11 +86,12 @@ func run(t *testing.T, name string, args ...string) string {
 }
 
 // known is what a layer does not carry, in the words of rsync --itemize-changes:
-// hard links between symlinks and between FIFOs, and (for GNU tar, which passes
+// hard links between symlinks and between FIFOs, sockets, and (for GNU tar, which passes
 // over libarchive's records) an attribute with '=' in its name.
 const known = `.f........x attrs/user
 hL          links/hard-symlink => links/dangling
 hS          special/fifo-again => special/fifo
+cS+++++++++ special/socket
 `
 
 // What tar(1) unpacks from a layer is what rsync(1) calls the same tree.
