@@ -98,8 +98,8 @@ func (n Name) DropInDirs() []string {
 	if n.IsInstance() {
 		out = append(out, string(n.Template())+".d")
 	}
-	dash := strings.LastIndexByte(strings.TrimRight(n.Prefix(), "-"), '-')
-	if dash < 0 {
+	dash := strings.LastIndexByte(strings.TrimSuffix(n.Prefix(), "-"), '-')
+	if dash <= 0 {
 		return out
 	}
 	shorter := n.Prefix()[:dash+1]

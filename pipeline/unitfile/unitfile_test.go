@@ -107,7 +107,9 @@ func TestName(t *testing.T) {
 		{"a-b-c.mount", "mount", "a-b-c", "a-b-c", "", "a-b-c.mount", []string{"a-b-c.mount.d", "a-b-.mount.d", "a-.mount.d"}},
 		{"foo-bar@x.service", "service", "foo-bar@x", "foo-bar", "x", "foo-bar@.service", []string{"foo-bar@x.service.d", "foo-bar@.service.d", "foo-@x.service.d", "foo-@.service.d"}},
 		{"php8.2-fpm.service", "service", "php8.2-fpm", "php8.2-fpm", "", "php8.2-fpm.service", []string{"php8.2-fpm.service.d", "php8.2-.service.d"}},
-		{"x--.service", "service", "x--", "x--", "", "x--.service", []string{"x--.service.d"}},
+		{"x--.service", "service", "x--", "x--", "", "x--.service", []string{"x--.service.d", "x-.service.d"}},
+		{"a-b--.service", "service", "a-b--", "a-b--", "", "a-b--.service", []string{"a-b--.service.d", "a-b-.service.d", "a-.service.d"}}, // as systemd 252 was seen to do
+		{"-a.service", "service", "-a", "-a", "", "-a.service", []string{"-a.service.d"}},
 	}
 	for _, tt := range tests {
 		got := []string{tt.name.Type(), tt.name.Base(), tt.name.Prefix(), tt.name.Instance(), string(tt.name.Template())}
