@@ -1,10 +1,12 @@
 package scan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -24,8 +26,8 @@ import (
 
 // Options of the stage.
 type Options struct {
-	// Workers read at the same time; GOMAXPROCS when 0. They do not change the
-	// result.
+	// Workers read at the same time; enough for this machine when 0. They do not
+	// change the result.
 	Workers int `json:"-"`
 }
 
@@ -120,9 +122,10 @@ func (r *run) walk(ctx context.Context, ws workspace.Workspace) error {
 		}
 	}
 	compare := newComparer(r.indexes)
+	defer compare.close()
 	r.refused = make([]int, len(r.collectors))
 	err = walk.Walk(ctx, walk.Options{
-		Root: r.root, Mounts: table, Workers: r.Workers, Prune: prune(ws),
+		Root: r.root, Mounts: table, Workers: cmp.Or(r.Workers, max(lanes, runtime.GOMAXPROCS(0))), Prune: prune(ws),
 		Inspect: func(_ context.Context, dir *os.File, it *walk.Item) walk.Inspector {
 			for i, c := range r.collectors {
 				if c.Wants(it.Path, it.Type) {
