@@ -1,0 +1,301 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/statelift/statelift/pipeline/atomicfile"
+)
+
+// Layout is an open layout. It is safe for concurrent use by one process; who
+// writes must be the only writer of that directory.
+type Layout struct {
+	dir string
+}
+
+const (
+	blobsDir = "blobs/sha256"
+	partsDir = "unfinished"
+	perm     = 0o600
+)
+
+// Create opens the layout at dir for writing, and makes it when there is none.
+// What a killed writer left unfinished is removed.
+func Create(dir string) (*Layout, error) {
+	l := &Layout{dir: dir}
+	if err := os.RemoveAll(l.path(partsDir)); err != nil {
+		return nil, fmt.Errorf("layout: %w", err)
+	}
+	for _, d := range []string{blobsDir, partsDir} {
+		if err := os.MkdirAll(l.path(d), 0o700); err != nil {
+			return nil, fmt.Errorf("layout: %w", err)
+		}
+	}
+	if err := atomicfile.Write(l.path("oci-layout"), []byte(`{"imageLayoutVersion":"1.0.0"}`), perm); err != nil {
+		return nil, fmt.Errorf("layout: %w", err)
+	}
+	return l, nil
+}
+
+// Open opens an existing layout for reading.
+func Open(dir string) (*Layout, error) {
+	l := &Layout{dir: dir}
+	if _, err := os.Stat(l.path("oci-layout")); err != nil {
+		return nil, fmt.Errorf("%s is no OCI layout: %w", dir, err)
+	}
+	return l, nil
+}
+
+func (l *Layout) path(name string) string { return filepath.Join(l.dir, name) }
+
+func (l *Layout) blob(d Digest) (string, error) {
+	digits, err := d.Hex()
+	if err != nil {
+		return "", err
+	}
+	return l.path(blobsDir + "/" + digits), nil
+}
+
+// Has reports whether the blob is there with that size. It does not read it.
+func (l *Layout) Has(_ context.Context, d Digest, size int64) (bool, error) {
+	name, err := l.blob(d)
+	if err != nil {
+		return false, err
+	}
+	fi, err := os.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("blob: %w", err)
+	}
+	return fi.Mode().IsRegular() && fi.Size() == size, nil
+}
+
+// Open reads a blob of that size. The reader compares the digest: it returns an
+// error that wraps ErrDamaged in the place of io.EOF when the content is not
+// what the digest says. So nothing of it counts before io.EOF was seen. The
+// caller closes it.
+func (l *Layout) Open(ctx context.Context, d Digest, size int64) (io.ReadCloser, error) {
+	name, err := l.blob(d)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("blob: %w", err)
+	}
+	return &verifier{ctx: ctx, f: f, sum: sha256.New(), want: d, size: size}, nil
+}
+
+type verifier struct {
+	ctx  context.Context
+	f    *os.File
+	sum  hash.Hash
+	want Digest
+	size int64
+	read int64
+}
+
+func (v *verifier) Read(p []byte) (int, error) {
+	if err := v.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := v.f.Read(p)
+	v.sum.Write(p[:n])
+	v.read += int64(n)
+	if v.read > v.size || err == io.EOF && v.read < v.size {
+		return 0, fmt.Errorf("blob %s: it is not of %d bytes: %w", v.want, v.size, ErrDamaged)
+	}
+	if err == io.EOF {
+		if got := DigestOf([32]byte(v.sum.Sum(nil))); got != v.want {
+			return 0, fmt.Errorf("blob %s: its content has %s: %w", v.want, got, ErrDamaged)
+		}
+	}
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("blob %s: %w", v.want, err)
+	}
+	return n, err
+}
+
+func (v *verifier) Close() error { return v.f.Close() }
+
+// ReadAll reads a small blob, of at most limit bytes.
+func ReadAll(ctx context.Context, b Blobs, desc Descriptor, limit int64) ([]byte, error) {
+	if desc.Size < 0 || desc.Size > limit {
+		return nil, fmt.Errorf("blob %s: %d bytes are more than the %d expected at most", desc.Digest, desc.Size, limit)
+	}
+	r, err := b.Open(ctx, desc.Digest, desc.Size)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// Blobs is where blobs are read from: a Layout, later a registry or a bucket.
+// Open's reader compares the digest, see [Layout.Open].
+type Blobs interface {
+	Has(ctx context.Context, d Digest, size int64) (bool, error)
+	Open(ctx context.Context, d Digest, size int64) (io.ReadCloser, error)
+}
+
+// Writer writes one blob whose digest is not known yet. The caller ends it with
+// Commit or Abort. It is for one goroutine.
+type Writer struct {
+	l    *Layout
+	f    *os.File
+	sum  hash.Hash
+	size int64
+}
+
+// Begin starts a blob.
+func (l *Layout) Begin() (*Writer, error) {
+	f, err := os.CreateTemp(l.path(partsDir), "blob-*")
+	if err != nil {
+		return nil, fmt.Errorf("blob: %w", err)
+	}
+	return &Writer{l: l, f: f, sum: sha256.New()}, nil
+}
+
+func (w *Writer) Write(p []byte) (int, error) {
+	n, err := w.f.Write(p)
+	w.sum.Write(p[:n])
+	w.size += int64(n)
+	if err != nil {
+		err = fmt.Errorf("blob: %w", err)
+	}
+	return n, err
+}
+
+// Commit gives the blob its name, and returns its digest and size. A blob that
+// was there already under that name is replaced: it may be damaged. The content
+// is not yet flushed to the disk, see [Layout.Flush].
+func (w *Writer) Commit() (Digest, int64, error) {
+	d := DigestOf([32]byte(w.sum.Sum(nil)))
+	name, err := w.l.blob(d)
+	if err == nil {
+		err = w.f.Close()
+	}
+	if err == nil {
+		err = os.Rename(w.f.Name(), name)
+	}
+	if err != nil {
+		os.Remove(w.f.Name())
+		return "", 0, fmt.Errorf("blob: %w", err)
+	}
+	return d, w.size, nil
+}
+
+// Abort throws the blob away. It does nothing after Commit.
+func (w *Writer) Abort() {
+	if w.f.Close() == nil {
+		os.Remove(w.f.Name())
+	}
+}
+
+// Flush makes everything that was written to the layout durable (syncfs(2)).
+func (l *Layout) Flush() error {
+	dir, err := os.Open(l.path(blobsDir))
+	if err != nil {
+		return fmt.Errorf("layout: %w", err)
+	}
+	defer dir.Close()
+	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+		return fmt.Errorf("flush the layout %s: %w", l.dir, err)
+	}
+	return nil
+}
+
+// Put stores a small blob.
+func (l *Layout) Put(data []byte) (Digest, error) {
+	d := DigestOf(sha256.Sum256(data))
+	name, err := l.blob(d)
+	if err != nil {
+		return "", err
+	}
+	if have, err := os.ReadFile(name); err == nil && bytes.Equal(have, data) {
+		return d, nil
+	}
+	return d, atomicfile.Write(name, data, perm)
+}
+
+// Index reads index.json; a layout without one is empty.
+func (l *Layout) Index() (Index, error) {
+	ix := Index{SchemaVersion: 2, MediaType: MediaIndex, Manifests: []Descriptor{}}
+	data, err := os.ReadFile(l.path("index.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ix, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &ix)
+	}
+	if err != nil {
+		return ix, fmt.Errorf("layout %s: index.json: %w", l.dir, err)
+	}
+	return ix, nil
+}
+
+// SetIndex replaces the entries of index.json, at once and durably.
+func (l *Layout) SetIndex(manifests []Descriptor) error {
+	data, err := Marshal(Index{SchemaVersion: 2, MediaType: MediaIndex, Manifests: manifests})
+	if err != nil {
+		return fmt.Errorf("layout: index.json: %w", err)
+	}
+	return atomicfile.Write(l.path("index.json"), data, perm)
+}
+
+// Prune removes the blobs that keep does not want, and what is unfinished.
+func (l *Layout) Prune(keep func(Digest) bool) error {
+	dir, err := os.Open(l.path(blobsDir))
+	if err != nil {
+		return fmt.Errorf("layout: %w", err)
+	}
+	defer dir.Close()
+	var drop []string
+	for {
+		names, err := dir.Readdirnames(1024)
+		for _, name := range names {
+			if !keep(Digest("sha256:" + name)) {
+				drop = append(drop, name)
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("layout: %w", err)
+		}
+	}
+	for _, name := range drop {
+		if err := os.Remove(l.path(blobsDir + "/" + name)); err != nil {
+			return fmt.Errorf("layout: %w", err)
+		}
+	}
+	if err := os.RemoveAll(l.path(partsDir)); err != nil {
+		return fmt.Errorf("layout: %w", err)
+	}
+	return nil
+}
+
+// String is the directory.
+func (l *Layout) String() string { return strings.TrimSuffix(l.dir, "/") }
+
+// Sum is the SHA-256 of data in hexadecimal.
+func Sum(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
