@@ -50,3 +50,21 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestFromUnit(t *testing.T) {
+	const unit = `[Service]
+# Environment=NO=1
+Environment=A=1 "B=two words" 'C=x'
+Environment=D=4 \
+# a comment in between
+  E=5
+ExecStart=/bin/x -e Environment=F=6
+`
+	want := []Variable{{"A", "1", 3}, {"B", "two words", 3}, {"C", "x", 3}, {"D", "4", 4}, {"E", "5", 4}}
+	if diff := cmp.Diff(want, FromUnit(unit)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if got := FromUnit(unit + "Environment=\nEnvironment=Z=1\n"); len(got) != 1 || got[0].Name != "Z" {
+		t.Errorf("an empty value resets the list, got %v", got)
+	}
+}

@@ -229,6 +229,10 @@ type Share struct {
 	Evidence claim.Evidence `json:"evidence"`
 }
 
+// NFS reports whether Kubernetes mounts the share by itself; others need a CSI
+// driver of the cluster.
+func (s Share) NFS() bool { return s.FSType == "nfs" || s.FSType == "nfs4" }
+
 // ObjectPlan is what goes to the object store.
 type ObjectPlan struct {
 	Entries int64 `json:"entries"`

@@ -1,44 +1,59 @@
 package plan
 
-import "github.com/statelift/statelift/pipeline/hostpath"
+import (
+	"slices"
 
-// Options is what changes the result.
+	"github.com/statelift/statelift/pipeline/decisions"
+	"github.com/statelift/statelift/pipeline/hostpath"
+)
+
+// Options is what changes the result: the part of statelift.yaml that the plan
+// reads.
 type Options struct {
-	Decisions Decisions `json:"decisions,omitzero"`
+	Decisions decisions.PlanPart `json:"decisions,omitzero"`
 }
 
-// Decisions is what the user decided in statelift.yaml, as far as the plan is
-// concerned. Units are named as on the host: a unit (mariadb.service, or mariadb
-// alone), an init script (/etc/init.d/NAME), a cron job (/etc/cron.d/NAME:LINE).
-type Decisions struct {
-	Name      string `json:"name,omitempty"`
-	Namespace string `json:"namespace,omitempty"`
-	// Together lists workloads by name with the units that share its Pod; a unit
-	// listed here joins no other one by itself.
-	Together map[string][]string `json:"together,omitempty"`
-	// LeaveOut are units that become nothing, with the reason.
-	LeaveOut map[string]string `json:"leaveOut,omitempty"`
-	// Keep are units that become workloads whatever a rule says.
-	Keep []string `json:"keep,omitempty"`
-	// Volumes are choices by the volume's root on the host.
-	Volumes map[hostpath.Path]VolumeChoice `json:"volumes,omitempty"`
-	// Answers are answers to questions, by their IDs.
-	Answers map[string]string `json:"answers,omitempty"`
-	// Where says where a decision was written, for messages: file:line by the
-	// key's path (volumes./srv/x, answers.ID).
-	Where map[string]string `json:"where,omitempty"`
+// unitDecision is what the user decided about a unit that has one of the names.
+func (p *planner) unitDecision(ids ...string) (decisions.Unit, bool) {
+	for _, id := range ids {
+		if u, ok := p.decisions.Unit(id); ok {
+			return u, true
+		}
+	}
+	return decisions.Unit{}, false
 }
 
-// VolumeChoice overrides what the plan derives for one volume.
-type VolumeChoice struct {
-	Name         string `json:"name,omitempty"`
-	Request      int64  `json:"request,omitempty"` // bytes
-	StorageClass string `json:"storageClass,omitempty"`
-	AccessMode   string `json:"accessMode,omitempty"`
-	Owner        string `json:"owner,omitempty"` // a unit
+// kept reports whether the user wants the unit whatever a rule says.
+func (p *planner) kept(ids ...string) bool {
+	u, ok := p.unitDecision(ids...)
+	return ok && u.Keep
 }
 
-// names reports whether a decision on key speaks of the unit.
-func names(key, unit string) bool {
-	return key == unit || key+".service" == unit
+// leaveByUser leaves the unit out when the user said so.
+func (p *planner) leaveByUser(sel *selection, id string, ids ...string) bool {
+	u, ok := p.unitDecision(append([]string{id}, ids...)...)
+	if !ok || !u.LeaveOut {
+		return false
+	}
+	sel.leave(id, p.decisions.At(u.Line), "%s", firstOf(u.Reason, "the user left it out"))
+	return true
+}
+
+// workloadDecision is what the user decided about the workload that holds the
+// unit.
+func (p *planner) workloadDecision(unit string) (decisions.Workload, bool) {
+	i := slices.IndexFunc(p.decisions.Workloads, func(w decisions.Workload) bool { return slices.Contains(w.Units, unit) })
+	if i < 0 {
+		return decisions.Workload{}, false
+	}
+	return p.decisions.Workloads[i], true
+}
+
+// volumeDecision is what the user decided about the volume at the path.
+func (p *planner) volumeDecision(root hostpath.Path) (decisions.Volume, bool) {
+	i := slices.IndexFunc(p.decisions.Volumes, func(v decisions.Volume) bool { return v.Path == root })
+	if i < 0 {
+		return decisions.Volume{}, false
+	}
+	return p.decisions.Volumes[i], true
 }

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/statelift/statelift/pipeline/envfile"
+	"github.com/statelift/statelift/pipeline/shellwords"
 )
 
 // command is one command of ExecStart= and its kin (systemd.service(5),
@@ -115,7 +115,7 @@ func parseCommands(value string, spec specifiers) ([]command, error) {
 			rest = rest[1:]
 		}
 		var err error
-		if c.Words, rest, err = splitWords(rest, true); err != nil {
+		if c.Words, rest, err = nextCommand(rest); err != nil {
 			return nil, fmt.Errorf("command %q: %w", value, err)
 		}
 		for i, w := range c.Words {
@@ -132,95 +132,22 @@ func parseCommands(value string, spec specifiers) ([]command, error) {
 	return out, nil
 }
 
-// splitWords splits by systemd's quoting (systemd.syntax(7)). With commands, it
-// stops behind a lone semicolon and returns what follows.
-func splitWords(s string, commands bool) (words []string, rest string, err error) {
+// nextCommand takes the words up to a lone semicolon.
+func nextCommand(s string) (words []string, rest string, err error) {
 	for {
 		s = strings.TrimLeft(s, " \t\n\r")
-		if s == "" {
-			return words, "", nil
-		}
-		if commands && (s == ";" || strings.HasPrefix(s, "; ") || strings.HasPrefix(s, ";\t")) {
+		if s == ";" || strings.HasPrefix(s, "; ") || strings.HasPrefix(s, ";\t") {
 			return words, strings.TrimSpace(s[1:]), nil
 		}
-		var word string
-		if word, s, err = nextWord(s); err != nil {
-			return nil, "", err
+		word, next, ok, err := shellwords.NextSystemd(s)
+		if err != nil || !ok {
+			return words, "", err
 		}
-		if commands && word == `\;` {
+		if word == `\;` {
 			word = ";"
 		}
-		words = append(words, word)
+		words, s = append(words, word), next
 	}
-}
-
-func nextWord(s string) (word, rest string, err error) {
-	var b strings.Builder
-	var quote byte
-	for i := 0; i < len(s); {
-		c := s[i]
-		switch {
-		case quote != 0 && c == quote:
-			quote = 0
-			i++
-		case quote == 0 && (c == '"' || c == '\''):
-			quote = c
-			i++
-		case quote == 0 && (c == ' ' || c == '\t' || c == '\n' || c == '\r'):
-			return b.String(), s[i:], nil
-		case c == '\\':
-			n := unescapeByte(s[i:], &b)
-			i += n
-		default:
-			b.WriteByte(c)
-			i++
-		}
-	}
-	if quote != 0 {
-		return "", "", fmt.Errorf("quote %c is not closed", quote)
-	}
-	return b.String(), "", nil
-}
-
-// unescapeByte writes what the C-style escape at the start of s stands for and
-// returns its length. An unknown escape stands for itself.
-func unescapeByte(s string, b *strings.Builder) int {
-	if len(s) < 2 {
-		b.WriteString(s)
-		return len(s)
-	}
-	const from, to = `abfnrtv\"'s`, "\a\b\f\n\r\t\v\\\"' "
-	if i := strings.IndexByte(from, s[1]); i >= 0 {
-		b.WriteByte(to[i])
-		return 2
-	}
-	digits, base, bits := 0, 16, 8
-	switch s[1] {
-	case 'x':
-		digits = 2
-	case 'u':
-		digits, bits = 4, 32
-	case 'U':
-		digits, bits = 8, 32
-	case '0', '1', '2', '3', '4', '5', '6', '7':
-		digits, base = 3, 8
-	}
-	start := 2
-	if base == 8 {
-		start = 1
-	}
-	if digits > 0 && len(s) >= start+digits {
-		if n, err := strconv.ParseUint(s[start:start+digits], base, bits); err == nil && n > 0 {
-			if bits == 8 {
-				b.WriteByte(byte(n))
-			} else if utf8.ValidRune(rune(n)) {
-				b.WriteRune(rune(n))
-			}
-			return start + digits
-		}
-	}
-	b.WriteString(s[:2])
-	return 2
 }
 
 // variables are a container's environment as far as command lines need it.
@@ -242,7 +169,7 @@ func withVariables(words []string, vars variables) (out, unsplit []string) {
 		name, whole := strings.CutPrefix(w, "$")
 		if whole && envfile.ValidName(name) {
 			v, ok := vars[name]
-			switch parts, _, err := splitWords(v.Value, false); {
+			switch parts, err := shellwords.Systemd(v.Value); {
 			case !ok || v.Value == "":
 			case err == nil && len(parts) == 1 && parts[0] == v.Value:
 				out = append(out, "$("+name+")")

@@ -1,0 +1,290 @@
+package plan
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/statelift/statelift/pipeline/catalog"
+	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/profile"
+	"github.com/statelift/statelift/pipeline/tree"
+)
+
+// manyFiles is where mounting file by file becomes slow and hard to read.
+const manyFiles = 200
+
+// configFile is a file of class config or secret and the services that need it.
+type configFile struct {
+	handoff.KeyFile
+	services []*service
+}
+
+// makeFileSets packs configuration into ConfigMaps and credentials into Secrets,
+// for each workload its own; what several workloads need is made once.
+func (p *planner) makeFileSets(ctx context.Context) error {
+	for _, class := range []claim.Class{claim.Config, claim.Secret} {
+		groups, err := p.configFiles(ctx, class)
+		if err != nil {
+			return err
+		}
+		p.addVariables(groups, class)
+		for _, name := range sortedKeys(groups) {
+			p.packGroup(name, groups[name], class)
+		}
+	}
+	for _, s := range p.services {
+		p.finishEnvironment(s)
+	}
+	return nil
+}
+
+// sharedGroup and unclaimedGroup are the names of the groups that belong to no
+// single workload; a label cannot hold the slash.
+const (
+	sharedGroup    = "/shared"
+	unclaimedGroup = "/unclaimed"
+)
+
+// configFiles collects the files of a class by the workload that needs them.
+// The list is kept in memory: configuration is small, and if it is not, the
+// limit of a ConfigMap is the lesser problem.
+func (p *planner) configFiles(ctx context.Context, class claim.Class) (map[string][]configFile, error) {
+	groups := map[string][]configFile{}
+	for e, err := range p.host.cat.Entries(ctx, catalog.Filter{Class: class}) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Type != tree.Regular {
+			continue
+		}
+		f := configFile{KeyFile: handoff.KeyFile{Path: e.Path, Size: e.Size, Mode: e.Mode, UID: e.UID, GID: e.GID}}
+		f.services = p.configServices(e)
+		f.Copied = mustCopy(f)
+		groups[p.groupOf(f.services, class)] = append(groups[p.groupOf(f.services, class)], f)
+	}
+	return groups, nil
+}
+
+// groupOf is the one workload of the services, or what several share.
+func (p *planner) groupOf(services []*service, class claim.Class) string {
+	name := ""
+	for _, s := range services {
+		switch w := p.podOf(s); {
+		case name == "":
+			name = w.Name
+		case name != w.Name:
+			return sharedGroup
+		}
+	}
+	if name == "" {
+		return unclaimedGroup
+	}
+	return name
+}
+
+// configServices are the services that read the file: the one that the claim
+// names, those whose application it belongs to, those that name it.
+func (p *planner) configServices(e catalog.Placed) []*service {
+	made, _ := p.host.claim(e.Claim)
+	var out []*service
+	for _, s := range p.services {
+		ofProfile := slices.ContainsFunc(s.profiles(), func(q *profile.Profile) bool { return made.By == "profile "+q.Name })
+		ofPackage := e.Package != "" && e.Package == s.packageName()
+		if made.Serves == s.id || ofProfile || ofPackage || p.namesFile(s, e.Path) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (s *service) packageName() string {
+	switch {
+	case s.cron != nil:
+		return s.cron.Package
+	case s.script != nil:
+		return s.script.Package
+	}
+	return s.unit.Package
+}
+
+// namesFile reports whether the service names the file or a directory of its
+// own that holds it.
+func (p *planner) namesFile(s *service, file hostpath.Path) bool {
+	return slices.ContainsFunc(s.mentions, func(m mention) bool {
+		return m.path == file || file.Within(m.path) && !tooWide(m.path)
+	})
+}
+
+// mustCopy reports whether a file cannot be mounted from a ConfigMap or Secret,
+// where everything belongs to root: somebody who may read it by its owner or
+// group could not, or it is private to somebody else than root.
+func mustCopy(f configFile) bool {
+	if f.UID != 0 && f.Mode&0o077 == 0 {
+		return true
+	}
+	for _, s := range f.services {
+		for _, id := range s.identities() {
+			if id.reads(f.UID, f.GID, f.Mode) && !id.reads(0, 0, f.Mode) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// reads reports whether owner, group and mode let the identity read a file.
+func (id identity) reads(uid, gid, mode uint32) bool {
+	switch {
+	case id.uid == 0:
+		return true
+	case id.uid == uid:
+		return mode&0o400 != 0
+	case id.gid == gid || slices.Contains(id.groups, gid):
+		return mode&0o040 != 0
+	}
+	return mode&0o004 != 0
+}
+
+// addVariables adds the variables of EnvironmentFiles to the groups of their
+// workloads.
+func (p *planner) addVariables(groups map[string][]configFile, class claim.Class) {
+	for _, s := range p.services {
+		for _, name := range s.env.order {
+			v := s.env.vars[name]
+			if v.file == "" || v.secret != (class == claim.Secret) {
+				continue
+			}
+			group := p.podOf(s).Name
+			groups[group] = append(groups[group], configFile{KeyFile: handoff.KeyFile{
+				Key: s.box.Name + "." + name, Path: v.file, Size: int64(len(v.value)), Variable: name,
+			}, services: []*service{s}})
+		}
+	}
+}
+
+// packGroup makes the sets of one group and mounts them.
+func (p *planner) packGroup(group string, files []configFile, class claim.Class) {
+	kind, origin := "config", handoff.FromConfig
+	if class == claim.Secret {
+		kind, origin = "secret", handoff.FromSecret
+	}
+	name, owner := group+"-"+kind, group
+	if group == sharedGroup || group == unclaimedGroup {
+		name, owner = group[1:]+"-"+kind, ""
+	}
+	list := make([]handoff.KeyFile, len(files))
+	users := map[hostpath.Path][]*service{}
+	for i, f := range files {
+		list[i] = f.KeyFile
+		if f.Variable == "" {
+			users[f.Path] = f.services
+		}
+	}
+	sets, tooLarge := pack(name, owner, list)
+	for _, f := range tooLarge {
+		p.tooLarge(f, kind)
+	}
+	for i := range sets {
+		set := &sets[i]
+		if set.Bytes > maxApplied {
+			p.risk("low", set.Name, fmt.Sprintf("holds %d bytes, more than kubectl apply can note in its annotation", set.Bytes), "apply with --server-side")
+		}
+		for _, f := range set.Files {
+			if f.Variable != "" {
+				p.nameVariable(set.Name, f, class)
+				continue
+			}
+			for _, s := range users[f.Path] {
+				p.podOf(s).addVolume(handoff.PodVolume{Name: set.Name, Origin: origin, Of: set.Name})
+				if !p.onlyVariables(s, f.Path) {
+					s.addMount(handoff.Mount{Volume: set.Name, Path: f.Path, SubPath: f.Key, ReadOnly: true})
+				}
+			}
+		}
+	}
+	if len(files) > manyFiles {
+		p.risk("medium", name, fmt.Sprintf("%d files are mounted one by one, which makes Pods slow to start", len(files)), "put the directory into a volume by a line under paths in statelift.yaml")
+	}
+	if group == unclaimedGroup && len(files) > 0 {
+		p.unclaimed(files, kind)
+	}
+	if class == claim.Secret {
+		p.plan.Secrets = append(p.plan.Secrets, sets...)
+	} else {
+		p.plan.Configs = append(p.plan.Configs, sets...)
+	}
+}
+
+// onlyVariables reports whether a file serves the service as its
+// EnvironmentFile alone: systemd read it, the service never did.
+func (p *planner) onlyVariables(s *service, file hostpath.Path) bool {
+	used := false
+	for _, v := range s.env.vars {
+		used = used || v.file == file
+	}
+	return used && !p.namesFile(s, file)
+}
+
+// nameVariable notes where a variable has found its place.
+func (p *planner) nameVariable(set string, f handoff.KeyFile, class claim.Class) {
+	for _, s := range p.services {
+		v, ok := s.env.vars[f.Variable]
+		if !ok || v.file != f.Path || v.secret != (class == claim.Secret) {
+			continue
+		}
+		ref := handoff.Env{Name: f.Variable, From: set, Key: f.Key, Secret: v.secret}
+		if s.env.placed == nil {
+			s.env.placed = map[string]handoff.Env{}
+		}
+		if _, taken := s.env.placed[f.Variable]; !taken && p.variableOwner(s, f) {
+			s.env.placed[f.Variable] = ref
+		}
+	}
+}
+
+// variableOwner tells the variables of one name and file of several services
+// apart: the key begins with the container's name.
+func (p *planner) variableOwner(s *service, f handoff.KeyFile) bool {
+	prefix := s.box.Name + "." + f.Variable
+	return len(f.Key) >= len(prefix) && f.Key[:len(prefix)] == prefix
+}
+
+// finishEnvironment writes the container's variables: the plain ones first, then
+// those of files, each in the order in which they were set.
+func (p *planner) finishEnvironment(s *service) {
+	s.box.Env = s.env.plainEnv()
+	for _, name := range s.env.order {
+		if ref, ok := s.env.placed[name]; ok {
+			s.box.Env = append(s.box.Env, ref)
+		}
+	}
+}
+
+func (p *planner) tooLarge(f handoff.KeyFile, kind string) {
+	p.blocked = append(p.blocked, fmt.Sprintf("%s has %d bytes, too many for a %s: give it the class volume under paths in statelift.yaml", f.Path, f.Size, map[string]string{"config": "ConfigMap", "secret": "Secret"}[kind]))
+	p.plan.Questions = append(p.plan.Questions, handoff.Question{
+		ID: "large-" + relativeKey(f.Path)[1:], About: f.Path.String(),
+		Text:    fmt.Sprintf("%s has %d bytes; a ConfigMap or Secret holds 1 MiB. Its directory should become a volume.", f.Path, f.Size),
+		Choices: []string{"volume"}, Default: "volume",
+		Answer: fmt.Sprintf("paths:\n  - path: %q\n    class: volume\n    reason: too large for a ConfigMap", f.Path.String()),
+	})
+}
+
+// unclaimed files are configuration of which no workload is known to need it.
+func (p *planner) unclaimed(files []configFile, kind string) {
+	var paths string
+	for i, f := range files[:min(len(files), 5)] {
+		if i > 0 {
+			paths += ", "
+		}
+		paths += f.Path.String()
+	}
+	p.plan.Questions = append(p.plan.Questions, handoff.Question{
+		ID: "unclaimed-" + kind, About: "unclaimed-" + kind,
+		Text:    fmt.Sprintf("No workload is known to need %d files of class %s (%s …). They are kept in objects named unclaimed-%s and mounted nowhere.", len(files), kind, paths, kind),
+		Choices: []string{"keep", "give them a class under paths in statelift.yaml"}, Default: "keep",
+	})
+}

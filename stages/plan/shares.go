@@ -1,0 +1,128 @@
+package plan
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/facts"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/kubename"
+)
+
+// makeShares keeps network shares where they are: the same server and export,
+// mounted by the workloads that reach below the mount point.
+func (p *planner) makeShares(ctx context.Context) error {
+	var names kubename.Names
+	for _, f := range p.host.fstab {
+		if !f.Network() {
+			continue
+		}
+		server, export, ok := serverAndExport(f)
+		if !ok {
+			p.risk("high", f.Target.String(), fmt.Sprintf("%s: the share %s names no server", place(f.Source), f.Spec), "correct the line on the host")
+			continue
+		}
+		sh := handoff.Share{
+			Name: names.Unique(kubename.Label("share-"+string(f.Target), 45), string(f.Target), 45), FSType: f.FSType, Server: server, Export: export,
+			Path: f.Target, ReadOnly: slices.Contains(f.Options, "ro"), Evidence: claim.Evidence{Path: f.Path, Line: f.Line, Fact: f.FSType + " in fstab"},
+		}
+		for _, o := range f.Options {
+			if mountOption(f.FSType, o) {
+				sh.Options = append(sh.Options, o)
+			}
+		}
+		if !sh.NFS() {
+			p.plan.Questions = append(p.plan.Questions, handoff.Question{
+				ID: "share-" + sh.Name, About: f.Target.String(),
+				Text:    fmt.Sprintf("%s is a %s share. Kubernetes mounts it by a CSI driver of the cluster only, with credentials in a Secret. Which one?", f.Target, f.FSType),
+				Choices: []string{"none: leave it out", "the name of the CSI driver"}, Default: "none: leave it out",
+			})
+		}
+		users, err := p.shareUsers(ctx, f.Target)
+		if err != nil {
+			return err
+		}
+		for _, s := range users {
+			w := p.podOf(s)
+			if !slices.Contains(sh.Users, w.Name) {
+				sh.Users = append(sh.Users, w.Name)
+			}
+			if sh.NFS() {
+				w.addVolume(handoff.PodVolume{Name: sh.Name, Origin: handoff.FromShare, Of: sh.Name})
+				s.addMount(handoff.Mount{Volume: sh.Name, Path: f.Target, ReadOnly: sh.ReadOnly})
+			}
+		}
+		slices.Sort(sh.Users)
+		p.plan.Shares = append(p.plan.Shares, sh)
+	}
+	return nil
+}
+
+func serverAndExport(f facts.Fstab) (server, export string, ok bool) {
+	if rest, unc := strings.CutPrefix(f.Spec, "//"); unc {
+		server, export, ok = strings.Cut(rest, "/")
+		return server, export, ok && server != ""
+	}
+	if strings.HasPrefix(f.Spec, "[") { // an IPv6 address
+		server, export, ok = strings.Cut(f.Spec, "]:")
+		return strings.TrimPrefix(server, "["), export, ok
+	}
+	server, export, ok = strings.Cut(f.Spec, ":")
+	return server, export, ok && server != "" && strings.HasPrefix(export, "/")
+}
+
+// mountOption keeps what a PersistentVolume's mountOptions may hold: not what
+// only fstab(5), systemd or the automounter reads, and no credential.
+func mountOption(fstype, o string) bool {
+	name, _, _ := strings.Cut(o, "=")
+	switch name {
+	case "defaults", "rw", "ro", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev", "nofail", "comment", "bg", "fg",
+		"username", "password", "credentials", "cred", "domain", "pass":
+		return false
+	}
+	return !strings.HasPrefix(o, "x-") && !strings.Contains(o, facts.Redacted) && o != "" && fstype != ""
+}
+
+// shareUsers are the services that name something at or below the mount point,
+// or whose volumes hold a link to it.
+func (p *planner) shareUsers(ctx context.Context, target hostpath.Path) ([]*service, error) {
+	links, err := p.linksInto(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	var out []*service
+	for _, s := range p.services {
+		byName := p.mentioned(s, target) != ""
+		byLink := slices.ContainsFunc(links, func(from hostpath.Path) bool {
+			return slices.ContainsFunc(s.box.Mounts, func(m handoff.Mount) bool { return from.Within(m.Path) })
+		})
+		if byName || byLink {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+// linksInto are symlinks in volumes that lead to the mount point or below it.
+func (p *planner) linksInto(ctx context.Context, target hostpath.Path) ([]hostpath.Path, error) {
+	rows, err := p.host.cat.Query(ctx, `SELECT e.path FROM entries e JOIN placements p ON p.entry = e.id
+		WHERE e.type = 'l' AND p.class = 'volume' AND (e.target = ? OR e.target >= ? AND e.target < ?) ORDER BY e.id LIMIT 100`,
+		string(target), string(target)+"/", string(target)+"0")
+	if err != nil {
+		return nil, fmt.Errorf("inventory: %w", err)
+	}
+	defer rows.Close()
+	var out []hostpath.Path
+	for rows.Next() {
+		var path []byte
+		if err := rows.Scan(&path); err != nil {
+			return nil, fmt.Errorf("inventory: %w", err)
+		}
+		out = append(out, hostpath.Path(path))
+	}
+	return out, rows.Err()
+}

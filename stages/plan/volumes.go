@@ -1,0 +1,379 @@
+package plan
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/kubename"
+	"github.com/statelift/statelift/pipeline/profile"
+	"github.com/statelift/statelift/pipeline/tree"
+)
+
+const (
+	gib = 1 << 30
+	// headroom is what a volume gets above its content when the user says
+	// nothing.
+	headroom = 0.3
+)
+
+// tie is what a service has to do with a directory or file.
+type tie struct {
+	s      *service
+	writes bool
+	why    string
+}
+
+// makeVolumes makes one volume of each root that the split found, and empty ones
+// where jobs write what is object by now.
+func (p *planner) makeVolumes(ctx context.Context) error {
+	var names kubename.Names
+	for _, root := range p.split.Volumes {
+		ties, err := p.tiesTo(ctx, root)
+		if err != nil {
+			return err
+		}
+		v := handoff.Volume{
+			Path: root.Path, Seed: true, Reason: root.Reason, Entries: root.Entries, Files: root.Files, Bytes: root.Bytes,
+			Mode: root.Mode, UID: root.UID, GID: root.GID, Confidence: root.Confidence,
+		}
+		p.finishVolume(v, ties, &names)
+	}
+	return p.emptyVolumes(ctx, &names)
+}
+
+// finishVolume adds what follows from who uses the volume, and mounts it there.
+func (p *planner) finishVolume(v handoff.Volume, ties []tie, names *kubename.Names) {
+	d, _ := p.volumeDecision(v.Path)
+	v.Name = names.Unique(kubename.Label(firstOf(d.Name, string(v.Path)), 45), string(v.Path), 45)
+	v.Request = request(v.Bytes, cmp.Or(d.Headroom, headroom))
+	if n := int64(d.Size); n > 0 {
+		v.Request = n
+		if n < v.Bytes {
+			p.risk("high", v.Path.String(), fmt.Sprintf("%s gives the volume %d bytes, and its content is %d", p.decisions.At(d.Line), n, v.Bytes), "give it more")
+		}
+	}
+	v.Class = d.StorageClass
+	p.decideAccess(&v, ties)
+	if d.AccessMode != "" {
+		v.AccessMode, v.WhyAccess = d.AccessMode, p.decisions.At(d.Line)+" says so"
+	}
+	for _, t := range ties {
+		if t.s.profile != nil && len(t.s.profile.Data.Check) > 0 && len(v.Check) == 0 && t.writes {
+			v.Check = t.s.profile.Data.Check
+		}
+		w := p.podOf(t.s)
+		pv := handoff.PodVolume{Name: v.Name, Origin: handoff.FromVolume, Of: v.Name}
+		if !v.Seed {
+			pv.Dirs = []handoff.EphemeralDir{{Path: v.Path, UID: v.UID, GID: v.GID, Mode: v.Mode, Reason: v.Reason}}
+		}
+		w.addVolume(pv)
+		t.s.addMount(handoff.Mount{Volume: v.Name, Path: v.Path, ReadOnly: !t.writes})
+	}
+	p.plan.Volumes = append(p.plan.Volumes, v)
+}
+
+// request is the size of a claim: content with room, in whole GiB, at least one.
+func request(bytes int64, room float64) int64 {
+	n := bytes + int64(float64(bytes)*room)
+	return max(1, (n+gib-1)/gib) * gib
+}
+
+// tiesTo finds the services that use a volume.
+func (p *planner) tiesTo(ctx context.Context, root handoff.VolumeRoot) ([]tie, error) {
+	made, _ := p.host.claim(root.Claim)
+	var ties, byOwner []tie
+	for _, s := range p.services {
+		t := tie{s: s}
+		switch {
+		case slices.Contains(root.Serves, s.id):
+			t.why = firstOf(root.Reason, "serves it")
+		case made.Serves != "" && made.Serves == s.id:
+			t.why = made.Reason
+		case slices.ContainsFunc(s.profiles(), func(q *profile.Profile) bool { return made.By == "profile "+q.Name }):
+			t.why = made.By
+		default:
+			t.why = p.mentioned(s, root.Path)
+		}
+		writing := p.seenWriting(s, root.Path)
+		if writing != "" {
+			t.why, t.writes = firstOf(t.why, "has "+writing+" open for writing"), true
+		}
+		if t.why == "" {
+			if !s.job() && p.worksAs(s, root.UID) {
+				t.why, t.writes = "works as the user that owns it", true
+				byOwner = append(byOwner, t)
+			}
+			continue
+		}
+		if !t.writes {
+			var err error
+			if t.writes, err = p.mayWrite(ctx, s, root.Path, root.Entries); err != nil {
+				return nil, err
+			}
+		}
+		ties = append(ties, t)
+	}
+	if len(ties) == 0 {
+		ties = byOwner
+	}
+	return ties, nil
+}
+
+// mentioned says how the service names the path, something below it, or a
+// directory above it that is its own; "" when it does not.
+func (p *planner) mentioned(s *service, root hostpath.Path) string {
+	for _, m := range s.mentions {
+		if m.path.Within(root) || root.Within(m.path) && !tooWide(m.path) {
+			if at := place(m.Source); at != "" {
+				return fmt.Sprintf("%s (%s)", m.how, at)
+			}
+			return m.how
+		}
+	}
+	return ""
+}
+
+// tooWide are directories that many share: to name one says nothing about what
+// lies below.
+func tooWide(p hostpath.Path) bool { return slices.Contains(profile.NeverClaimed(), string(p)) }
+
+// seenWriting is a file below root that a process of the service had open.
+func (p *planner) seenWriting(s *service, root hostpath.Path) string {
+	for _, proc := range p.host.processes {
+		if proc.Unit != s.id {
+			continue
+		}
+		for _, w := range proc.Writing {
+			if w.Within(root) {
+				return w.String()
+			}
+		}
+	}
+	return ""
+}
+
+func (p *planner) worksAs(s *service, uid uint32) bool {
+	return uid != 0 && slices.ContainsFunc(s.identities(), func(id identity) bool { return id.uid == uid })
+}
+
+// mayWrite reports whether owner and mode let the service write anywhere in the
+// tree. A process that stays root may always.
+func (p *planner) mayWrite(ctx context.Context, s *service, root hostpath.Path, entries int64) (bool, error) {
+	ids := s.identities()
+	if s.box.StartsAsRoot && len(s.workers) > 0 {
+		ids = s.workers
+	}
+	for _, id := range ids {
+		if id.uid == 0 {
+			return true, nil
+		}
+		ok, err := p.host.writable(ctx, id, "e.id >= (SELECT id FROM entries WHERE path = ?) AND e.id < (SELECT id FROM entries WHERE path = ?) + ?",
+			string(root), string(root), max(entries, 1))
+		if ok || err != nil {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
+// writable reports whether any directory or file among those that the condition
+// selects can be written by the identity (path_resolution(7), Permissions).
+func (h *host) writable(ctx context.Context, id identity, condition string, args ...any) (bool, error) {
+	groups := []string{fmt.Sprint(id.gid)}
+	for _, g := range id.groups {
+		groups = append(groups, fmt.Sprint(g))
+	}
+	query := fmt.Sprintf(`SELECT 1 FROM entries e LEFT JOIN placements p ON p.entry = e.id WHERE %s AND e.type IN ('d','f') AND
+		CASE WHEN e.uid = %d THEN e.mode & 128 WHEN e.gid IN (%s) THEN e.mode & 16 ELSE e.mode & 2 END LIMIT 1`,
+		condition, id.uid, strings.Join(groups, ","))
+	rows, err := h.cat.Query(ctx, query, args...)
+	if err != nil {
+		return false, fmt.Errorf("inventory: %w", err)
+	}
+	defer rows.Close()
+	found := rows.Next()
+	return found, rows.Err()
+}
+
+// decideAccess says to whom the volume belongs, who writes it, and which access
+// mode follows.
+func (p *planner) decideAccess(v *handoff.Volume, ties []tie) {
+	var writers, readers []string // workloads
+	add := func(list []string, name string) []string {
+		if slices.Contains(list, name) {
+			return list
+		}
+		return append(list, name)
+	}
+	jobs := false
+	for _, t := range ties {
+		w := p.podOf(t.s)
+		box := w.Name + "/" + t.s.box.Name
+		if t.writes {
+			v.Writers = append(v.Writers, box)
+			writers = add(writers, w.Name)
+		} else {
+			v.Readers = append(v.Readers, box)
+			readers = add(readers, w.Name)
+		}
+		jobs = jobs || t.s.job()
+	}
+	slices.Sort(v.Writers)
+	slices.Sort(v.Readers)
+	v.Owner = owner(p, ties)
+	v.AccessMode = "ReadWriteOnce"
+	all := writers
+	for _, r := range readers {
+		all = add(all, r)
+	}
+	switch {
+	case len(all) == 0:
+		v.WhyAccess = "nobody is known to use it; it is kept with its content"
+	case len(all) == 1 && len(writers) == 0:
+		v.WhyAccess = fmt.Sprintf("only %s uses it, and reads it only; ReadOnlyMany would let several replicas share it", all[0])
+	case len(all) == 1:
+		v.WhyAccess = fmt.Sprintf("only %s uses it; with more than one replica it would have to be ReadWriteMany", all[0])
+	case len(writers) <= 1:
+		v.WhyAccess = fmt.Sprintf("%s writes it and %s reads it: they must run on one node; ReadWriteMany is needed when they shall not", firstOf(strings.Join(writers, ", "), "nobody"), strings.Join(without(all, writers), ", "))
+	default:
+		v.WhyAccess = fmt.Sprintf("%s write it: several writers, so they must run on one node; ReadWriteMany is needed when they shall run on several", strings.Join(writers, ", "))
+		if !jobs {
+			p.plan.Questions = append(p.plan.Questions, handoff.Question{
+				ID: "access-" + v.Name, About: v.Path.String(),
+				Text:    fmt.Sprintf("%s are workloads of their own and write %s. Shall they stay on one node (ReadWriteOnce), or is there a storage class for several nodes?", strings.Join(writers, " and "), v.Path),
+				Choices: []string{"ReadWriteOnce", "ReadWriteMany"}, Default: "ReadWriteOnce",
+			})
+			if a := p.decisions.Answers["access-"+v.Name]; a != "" {
+				v.AccessMode = a
+			}
+		}
+	}
+}
+
+func without(all, some []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(some, s) })
+}
+
+// owner is the workload that the volume belongs to: the first service that
+// writes it, else that reads it, else a job.
+func owner(p *planner, ties []tie) string {
+	best, rank := "", 0
+	for _, t := range ties {
+		r := 1
+		if t.writes {
+			r++
+		}
+		if !t.s.job() {
+			r += 2
+		}
+		if r > rank {
+			best, rank = p.podOf(t.s).Name, r
+		}
+	}
+	return best
+}
+
+// emptyVolumes are for jobs that go on writing where today's files are objects,
+// such as dumps in /var/backups: a new file must not vanish with its Pod.
+func (p *planner) emptyVolumes(ctx context.Context, names *kubename.Names) error {
+	ties := map[hostpath.Path][]tie{}
+	var order []hostpath.Path
+	for _, s := range p.services {
+		for _, m := range s.mentions {
+			dir, ok, err := p.objectDirectory(ctx, m.path)
+			if err != nil {
+				return err
+			}
+			if !ok || tooWide(dir) || slices.ContainsFunc(ties[dir], func(t tie) bool { return t.s == s }) {
+				continue
+			}
+			if ok, err = p.mayWrite(ctx, s, dir, 1); err != nil {
+				return err
+			} else if !ok {
+				continue
+			}
+			if ties[dir] == nil {
+				order = append(order, dir)
+			}
+			ties[dir] = append(ties[dir], tie{s, true, m.how})
+		}
+	}
+	slices.SortFunc(order, hostpath.Compare)
+	for i, dir := range order {
+		if i > 0 && dir.Within(order[i-1]) {
+			continue
+		}
+		entry, err := p.host.cat.Lookup(ctx, dir)
+		if err != nil {
+			return err
+		}
+		p.finishVolume(handoff.Volume{
+			Path: dir, Reason: "what is here now goes to the object store; what is written from now on is kept here",
+			Mode: entry.Mode, UID: entry.UID, GID: entry.GID, Confidence: claim.Medium,
+		}, ties[dir], names)
+	}
+	return nil
+}
+
+// objectDirectory is the directory at or above the path that holds objects now,
+// when it is in no volume.
+func (p *planner) objectDirectory(ctx context.Context, path hostpath.Path) (hostpath.Path, bool, error) {
+	for _, v := range p.split.Volumes {
+		if path.Within(v.Path) {
+			return "", false, nil
+		}
+	}
+	dir := path
+	entry, err := p.host.cat.Lookup(ctx, dir)
+	if err != nil || entry.Type != tree.Directory {
+		dir = path.Dir()
+		if entry, err = p.host.cat.Lookup(ctx, dir); err != nil {
+			return "", false, nil // made at run time, below something that is not there either
+		}
+	}
+	if entry.Type != tree.Directory || tooWide(dir) {
+		return "", false, nil
+	}
+	rows, err := p.host.cat.Query(ctx, `SELECT 1 FROM entries e JOIN placements p ON p.entry = e.id
+		WHERE e.id > ? AND e.path > ? AND e.path < ? AND p.class = 'object' LIMIT 1`, entry.ID, string(dir)+"/", string(dir)+"0")
+	if err != nil {
+		return "", false, fmt.Errorf("inventory: %w", err)
+	}
+	defer rows.Close()
+	found := rows.Next()
+	return dir, found, rows.Err()
+}
+
+func (p *planner) podOf(s *service) *pod {
+	for _, w := range p.pods {
+		if slices.Contains(w.services, s) {
+			return w
+		}
+	}
+	return nil // every service is in a Pod: makeWorkloads came before
+}
+
+// addVolume gives the Pod a volume once.
+func (w *pod) addVolume(v handoff.PodVolume) {
+	if !slices.ContainsFunc(w.Mounts, func(m handoff.PodVolume) bool { return m.Name == v.Name }) {
+		w.Mounts = append(w.Mounts, v)
+	}
+}
+
+// addMount mounts something once at a place. A second one there is writable when
+// either is.
+func (s *service) addMount(m handoff.Mount) {
+	for i := range s.box.Mounts {
+		if s.box.Mounts[i].Path == m.Path {
+			s.box.Mounts[i].ReadOnly = s.box.Mounts[i].ReadOnly && m.ReadOnly
+			return
+		}
+	}
+	s.box.Mounts = append(s.box.Mounts, m)
+}
