@@ -17,15 +17,12 @@ func MatchGlob(pattern, p hostpath.Path) bool {
 	if p == hostpath.Root {
 		return false
 	}
-	return matchElements(elements(pattern), elements(p))
+	return matchElements(patternElements(pattern), elements(p))
 }
 
 // matchElements goes back to the last ** only, which suffices: an earlier one
 // could not match more. So the work is at most len(pat) × len(elems).
 func matchElements(pat, elems []string) bool {
-	if n := len(pat); n > 0 && pat[n-1] == "**" {
-		pat = append(pat, "*") // at least one element
-	}
 	i, j, star, from := 0, 0, -1, 0
 	for j < len(elems) {
 		switch {
@@ -46,6 +43,15 @@ func matchElements(pat, elems []string) bool {
 		i++
 	}
 	return i == len(pat)
+}
+
+// patternElements makes "at least one element" of a ** at the end.
+func patternElements(pattern hostpath.Path) []string {
+	elems := elements(pattern)
+	if n := len(elems); n > 0 && elems[n-1] == "**" {
+		elems = append(elems, "*")
+	}
+	return elems
 }
 
 func matchElement(pattern, elem string) bool {

@@ -12,6 +12,7 @@ import (
 // with the claims, not with the paths. It is not safe for concurrent use.
 type Resolver struct {
 	all    []held
+	elems  []string // of the path that was asked last
 	exact  map[hostpath.Path][]int
 	trees  map[hostpath.Path][]int
 	globs  map[hostpath.Path][]int // by the literal directory above the pattern
@@ -29,6 +30,7 @@ type held struct {
 	Claim
 	when  Condition
 	depth int
+	elems []string // of a Glob
 }
 
 // NewResolver takes claims with distinct IDs.
@@ -66,6 +68,7 @@ func (r *Resolver) Add(c Claim) error {
 		if err := CheckGlob(c.Path); err != nil {
 			return fmt.Errorf("claim %d: %w", c.ID, err)
 		}
+		h.elems = patternElements(c.Path)
 		base := literal(c.Path)
 		r.globs[base] = append(r.globs[base], i)
 	case Every:
@@ -100,7 +103,7 @@ func (r *Resolver) Winner(s Subject) (c Claim, ok bool) {
 			best = i
 		}
 	}
-	if m, below := r.mount(s.Path); below && (best < 0 || !stays(r.all[best].Claim)) {
+	if m, below := r.mount(s.Path); below && (best < 0 || !stays(r.all[best].Claim, r.all[m].Path)) {
 		best = m
 	}
 	if best < 0 {
@@ -122,7 +125,7 @@ func (r *Resolver) Claimants(s Subject) []Claimant {
 	list := slices.Clone(r.reaching(s))
 	slices.SortFunc(list, r.order)
 	mounted := false
-	if m, below := r.mount(s.Path); below && (len(list) == 0 || !stays(r.all[list[0]].Claim)) {
+	if m, below := r.mount(s.Path); below && (len(list) == 0 || !stays(r.all[list[0]].Claim, r.all[m].Path)) {
 		list, mounted = slices.Insert(list, 0, m), true
 	}
 	out := make([]Claimant, len(list))
@@ -136,16 +139,19 @@ func (r *Resolver) Claimants(s Subject) []Claimant {
 }
 
 // stays is true for claims that hold below the root of a volume too: what is in
-// the volume anyway, what leaves it, and what the user or nature decides. All
-// else would be hidden by the mount.
-func stays(c Claim) bool {
+// the volume anyway, what leaves it (objects, and what only a host needs and a
+// rule names by its place), and what the user or nature decides. All else would
+// be hidden by the mount.
+func stays(c Claim, root hostpath.Path) bool {
 	switch {
-	case c.Class == Volume, c.Authority >= ByUser:
+	case c.Class == Volume, c.Class == Object, c.Authority >= ByUser:
 		return true
-	case c.Authority < ByHost:
+	case c.Class != Drop || c.Authority < ByHost:
 		return false
+	case c.Reach == Glob:
+		return true
 	}
-	return c.Class == Object || c.Class == Drop && c.Reach != Tree && c.Reach != Every
+	return c.Reach != Every && c.Path != root && c.Path.Within(root)
 }
 
 func (r *Resolver) mount(p hostpath.Path) (int, bool) {
@@ -168,9 +174,9 @@ func (r *Resolver) reaching(s Subject) []int {
 	if dir := s.Path.Dir(); s.Path == hostpath.Root || r.near == nil || dir != r.dir {
 		r.look(s.Path, dir)
 	}
-	r.buf = r.buf[:0]
+	r.buf, r.elems = r.buf[:0], nil
 	for _, i := range r.near {
-		if h := &r.all[i]; (h.Reach != Glob || MatchGlob(h.Path, s.Path)) && h.when.Holds(s) {
+		if h := &r.all[i]; h.when.Holds(s) && (h.Reach != Glob || r.matches(h, s.Path)) {
 			r.buf = append(r.buf, i)
 		}
 	}
@@ -182,6 +188,13 @@ func (r *Resolver) reaching(s Subject) []int {
 		}
 	}
 	return r.buf
+}
+
+func (r *Resolver) matches(h *held, p hostpath.Path) bool {
+	if r.elems == nil {
+		r.elems = elements(p)
+	}
+	return matchElements(h.elems, r.elems)
 }
 
 // look collects what reaches the paths in dir, without their own Exact and Tree

@@ -37,7 +37,8 @@ func Load(fsys fs.FS) ([]Profile, error) {
 
 // rulesFile is one file under templates/rules.
 type rulesFile struct {
-	Authority string     `json:"authority,omitempty"`
+	Authority string     `json:"authority,omitempty"` // of rules that name none
+	When      string     `json:"when,omitempty"`      // likewise
 	Paths     []Rule     `json:"paths,omitempty"`
 	Units     []UnitRule `json:"units,omitempty"`
 }
@@ -57,6 +58,7 @@ func LoadRules(fsys fs.FS) (Rules, error) {
 		for _, r := range f.Paths {
 			r.File = name
 			r.Authority = first(r.Authority, f.Authority)
+			r.When = first(r.When, f.When)
 			out.Paths = append(out.Paths, r)
 		}
 		for _, r := range f.Units {
