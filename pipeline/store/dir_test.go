@@ -242,3 +242,33 @@ func TestDirFullDisk(t *testing.T) {
 		t.Errorf("temporary files are left: %v", left)
 	}
 }
+
+// When a Put ends between content and metadata, nothing is visible: not the old
+// object with the new content, even when their sizes are the same.
+func TestDirHalfReplaced(t *testing.T) {
+	dir := t.TempDir()
+	s := openDir(t, dir)
+	mustPut(t, s, "x", []byte("old content"))
+	mustPut(t, s, "y", []byte("another"))
+	block := filepath.Join(dir, ".statelift/tmp", temporaryOf("x")+".meta")
+	must(t, os.Mkdir(block, 0o700)) // where the metadata should be written
+	if _, err := s.Put(t.Context(), "x", strings.NewReader("new content"), storetest.ObjectOf("x", []byte("new content"))); err == nil {
+		t.Fatal("the Put that cannot write its metadata says nothing")
+	}
+	if o, err := s.Stat(t.Context(), "x"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("Stat: %+v, %v, want ErrNotFound", o, err)
+	}
+	var names []string
+	for o, err := range s.List(t.Context(), "") {
+		must(t, err)
+		names = append(names, o.Name)
+	}
+	if diff := cmp.Diff([]string{"y"}, names); diff != "" {
+		t.Errorf("List (-want +got):\n%s", diff)
+	}
+	must(t, os.Remove(block))
+	mustPut(t, s, "x", []byte("new content"))
+	if err := store.Verify(t.Context(), s, storetest.ObjectOf("x", []byte("new content"))); err != nil {
+		t.Error(err)
+	}
+}

@@ -181,7 +181,12 @@ func (s *S3) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
 			if len(page) < pageSize {
 				return
 			}
-			last = page[len(page)-1].Key
+			if next := page[len(page)-1].Key; next > last {
+				last = next
+				continue
+			}
+			yield(Object{}, s.fail("list", prefix, errors.New("the server does not go on after what it listed")))
+			return
 		}
 	}
 }

@@ -52,6 +52,9 @@ func TestS3EveryFault(t *testing.T) {
 	server := s3server.Start(t)
 	small, large := storetest.Content("small", 100_000), storetest.Content("large", 11*mib)
 	for what, fault := range transientFaults {
+		if testing.Short() && fault != faults.ResetAfter && fault != faults.SlowDown {
+			continue // the quick loop tries two of the nine
+		}
 		for where, match := range requests {
 			t.Run(what+"/"+where, func(t *testing.T) {
 				t.Parallel()
@@ -132,6 +135,40 @@ func TestS3RandomFaults(t *testing.T) {
 	}
 	if broken < 10 {
 		t.Errorf("only %d requests were broken", broken)
+	}
+}
+
+// Answers that mislead: an upload that was completed although the answer was
+// lost is gone when asked again, and a new object may not be seen at once.
+func TestS3MisleadingAnswers(t *testing.T) {
+	server := s3server.Start(t)
+	for name, c := range map[string]struct {
+		match func(*http.Request) bool
+		then  []faults.Fault
+	}{
+		"completed, but the answer is lost": {requests["complete"], []faults.Fault{faults.ResetAfter, faults.NoUpload}},
+		"not seen at once":                  {requests["head"], []faults.Fault{faults.None, faults.Missing, faults.Missing}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newBed(t, server)
+			s := e.open(t, store.Options{})
+			e.proxy.Decide(func(r *http.Request) faults.Fault {
+				if len(c.then) == 0 || !c.match(r) {
+					return faults.None
+				}
+				f := c.then[0]
+				c.then = c.then[1:]
+				return f
+			})
+			content := storetest.Content("misleading", 11*mib)
+			mustPut(t, s, "m", content)
+			if len(c.then) != 0 {
+				t.Errorf("%d faults were not used", len(c.then))
+			}
+			if got, want := sumOnDisk(t, e.file("m")), storetest.ObjectOf("m", content).SHA256; got != want {
+				t.Errorf("sha256sum says %s, want %s", got, want)
+			}
+		})
 	}
 }
 

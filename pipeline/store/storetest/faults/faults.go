@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -30,6 +31,8 @@ const (
 	SlowDown             // 503 SlowDown
 	Unavailable          // 502 without a body that a client could read
 	CorruptRequest       // one byte of the request's body is flipped
+	Missing              // 404 without a body
+	NoUpload             // 404 NoSuchUpload
 	NoChecksums          // the answer tells no checksums, as servers that keep none
 )
 
@@ -124,9 +127,13 @@ func (p *Proxy) serve(pass http.Handler, w http.ResponseWriter, r *http.Request)
 		reset(w)
 	case SlowDown:
 		io.Copy(io.Discard, r.Body)
-		w.Header().Set("Content-Type", "application/xml")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		io.WriteString(w, `<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>`)
+		refuse(w, http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
+	case NoUpload:
+		io.Copy(io.Discard, r.Body)
+		refuse(w, http.StatusNotFound, "NoSuchUpload", "The specified multipart upload does not exist.")
+	case Missing:
+		io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusNotFound)
 	case Unavailable:
 		io.Copy(io.Discard, r.Body)
 		w.WriteHeader(http.StatusBadGateway)
@@ -138,6 +145,13 @@ func (p *Proxy) serve(pass http.Handler, w http.ResponseWriter, r *http.Request)
 	default:
 		pass.ServeHTTP(w, r)
 	}
+}
+
+// refuse answers as S3 does ("Error responses" in its API reference).
+func refuse(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `<?xml version="1.0"?><Error><Code>%s</Code><Message>%s</Message></Error>`, code, message)
 }
 
 // reset closes the connection so that the client sees ECONNRESET (socket(7),
