@@ -163,7 +163,10 @@ type Cron struct {
 	Name     string `json:"name"`     // of the file, with the line for a table
 	Schedule string `json:"schedule"` // five fields; @reboot as it is; @daily and the like spelled out
 	User     string `json:"user"`
-	Command  string `json:"command"` // redacted where it carries a credential
+	Command  string `json:"command"` // redacted where it carries a credential; \% is %
+	// Input is what the command gets on standard input: what follows the first %
+	// of the line (crontab(5)).
+	Input string `json:"input,omitempty"`
 	// Env are the assignments in force, without those that look like credentials.
 	Env     map[string]string `json:"env,omitempty"`
 	Package string            `json:"package,omitempty"`

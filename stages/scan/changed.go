@@ -8,7 +8,6 @@ import (
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/rootfs"
-	"github.com/statelift/statelift/pipeline/tree"
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages/scan/walk"
 )
@@ -63,7 +62,8 @@ func equal(was catalog.Entry, it *walk.Item) bool {
 	if it.FS != "" {
 		return true
 	}
-	// The number of a device is given anew at every boot.
+	// The number of a device is given anew at every boot, and some file systems
+	// allocate later than they tell.
 	return a.Size == b.Size && a.Mtime == b.Mtime && a.Ctime == b.Ctime && a.Ino == b.Ino && a.Nlink == b.Nlink &&
-		a.Rdev == b.Rdev && a.Target == b.Target && (a.Type != tree.Regular || a.Allocated == b.Allocated)
+		a.Rdev == b.Rdev && a.Target == b.Target
 }

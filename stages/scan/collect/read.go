@@ -1,0 +1,37 @@
+package collect
+
+import (
+	"bytes"
+	"iter"
+
+	"github.com/statelift/statelift/pipeline/facts"
+	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/rootfs"
+)
+
+// MaxConfig bounds a configuration file that a collector reads whole.
+const MaxConfig = 4 << 20
+
+// Read reads a configuration file, through links inside the root. When it
+// cannot, it emits the problem and ok is false; the error is emit's.
+func Read(r *rootfs.Root, collector string, p hostpath.Path, emit Emit) (data []byte, ok bool, err error) {
+	data, err = r.ReadFile(p, MaxConfig)
+	if err != nil {
+		return nil, false, emit(Problem(collector, facts.Source{Path: p}, err.Error()))
+	}
+	return data, true, nil
+}
+
+// Lines yields the lines of a text with their numbers from 1, without the
+// newline and a carriage return before it.
+func Lines(data []byte) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		for n := 1; len(data) > 0; n++ {
+			line, rest, _ := bytes.Cut(data, []byte("\n"))
+			data = rest
+			if !yield(n, string(bytes.TrimSuffix(line, []byte("\r")))) {
+				return
+			}
+		}
+	}
+}
