@@ -40,7 +40,7 @@ func (Collector) Wants(p hostpath.Path, _ tree.Type) bool {
 	if !strings.Contains(string(p), "/systemd/") {
 		return false
 	}
-	for _, d := range searchPath() {
+	for _, d := range SearchPath() {
 		if p.Within(d) {
 			return true
 		}
@@ -48,9 +48,9 @@ func (Collector) Wants(p hostpath.Path, _ tree.Type) bool {
 	return false
 }
 
-// searchPath is where the system manager looks for units, the strongest first.
+// SearchPath is where the system manager looks for units, the strongest first.
 // The last is for hosts whose /lib is no link to /usr/lib.
-func searchPath() []hostpath.Path {
+func SearchPath() []hostpath.Path {
 	return []hostpath.Path{
 		"/etc/systemd/system.control", "/run/systemd/system.control", "/run/systemd/transient",
 		"/run/systemd/generator.early", "/etc/systemd/system", "/etc/systemd/system.attached",
@@ -111,7 +111,7 @@ func (s *scan) problem(src facts.Source, what string) error {
 func (s *scan) readDirs(ctx context.Context) error {
 	s.units, s.below = map[unitfile.Name]place{}, map[string][]hostpath.Path{}
 	var seen []hostpath.Path
-	for _, dir := range searchPath() {
+	for _, dir := range SearchPath() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
