@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/claim"
@@ -149,7 +150,6 @@ func (p *planner) profileCommand(s *service, main command) []string {
 		program, args = words[0], words[1:]
 	}
 	var out []string
-words:
 	for _, w := range s.profile.Run.Command {
 		switch w {
 		case "{exec}":
@@ -159,29 +159,38 @@ words:
 			out = append(out, args...)
 			continue
 		}
-		w = strings.ReplaceAll(w, "{exec}", program)
-		for {
-			i := strings.Index(w, "{setting:")
-			if i < 0 {
-				break
-			}
-			n := strings.IndexByte(w[i:], '}')
-			if n < 0 {
-				break
-			}
-			key, fallback, hasFallback := strings.Cut(w[i+len("{setting:"):i+n], "|")
-			value, ok := p.setting(s, key)
-			if !ok && !hasFallback {
-				continue words // an option without its value is no option
-			}
-			if !ok {
-				value = fallback
-			}
-			w = w[:i] + escapeArgument(value) + w[i+n+1:]
+		if w, ok := p.placeholders(s, strings.ReplaceAll(w, "{exec}", program)); ok {
+			out = append(out, w)
 		}
-		out = append(out, w)
 	}
 	return out
+}
+
+// placeholders fills in {user}, {unit} and {setting:KEY} or
+// {setting:KEY|FALLBACK}. It is false for a setting that is nowhere set: an
+// option without its value is no option.
+func (p *planner) placeholders(s *service, w string) (string, bool) {
+	w = strings.ReplaceAll(w, "{user}", firstOf(p.host.userByID(s.box.UID).Name, strconv.Itoa(int(s.box.UID))))
+	w = strings.ReplaceAll(w, "{unit}", s.id)
+	for {
+		i := strings.Index(w, "{setting:")
+		if i < 0 {
+			return w, true
+		}
+		n := strings.IndexByte(w[i:], '}')
+		if n < 0 {
+			return w, true
+		}
+		key, fallback, hasFallback := strings.Cut(w[i+len("{setting:"):i+n], "|")
+		value, ok := p.setting(s, key)
+		if !ok && !hasFallback {
+			return "", false
+		}
+		if !ok {
+			value = fallback
+		}
+		w = w[:i] + escapeArgument(value) + w[i+n+1:]
+	}
 }
 
 // setting is the last value of a setting of the service's profile that is no
@@ -260,8 +269,10 @@ func (p *planner) describeCron(s *service) {
 		s.box.Command = []string{string(c.Path)}
 		s.box.WorkDir = "/"
 		s.mentions = append(s.mentions, mention{path: c.Path, how: "the job itself", Source: c.Source})
-	} else {
+	} else if c.Input == "" {
 		s.box.Command = []string{shell, "-c", escapeArgument(c.Command)}
+	} else {
+		s.box.Command = []string{"/bin/sh", "-c", `printf '%s\n' "$2" | exec "$0" -c "$1"`, shell, escapeArgument(c.Command), escapeArgument(c.Input)}
 	}
 	home := s.env.vars["HOME"].value
 	for word := range strings.FieldsSeq(c.Command) {

@@ -220,7 +220,8 @@ func (p *planner) setProbes(s *service) {
 		return
 	}
 	if s.profile != nil {
-		s.box.Ready, s.box.Live, s.box.Startup = s.profile.Run.Ready, s.profile.Run.Live, s.profile.Run.Startup
+		run := s.profile.Run
+		s.box.Ready, s.box.Live, s.box.Startup = p.probe(s, run.Ready), p.probe(s, run.Live), p.probe(s, run.Startup)
 	}
 	if s.box.Ready != nil || s.box.Live != nil {
 		return
@@ -232,6 +233,33 @@ func (p *planner) setProbes(s *service) {
 			return
 		}
 	}
+}
+
+// probe fills in the placeholders of a profile's probe. One that asks a port on
+// which the service does not listen asks the first that it does.
+func (p *planner) probe(s *service, from *handoff.Probe) *handoff.Probe {
+	if from == nil {
+		return nil
+	}
+	out := *from
+	out.Exec = nil
+	for _, w := range from.Exec {
+		if w, ok := p.placeholders(s, w); ok {
+			out.Exec = append(out.Exec, w)
+		}
+	}
+	if len(from.Exec) > 0 {
+		return &out
+	}
+	has := func(q handoff.Port) bool { return q.Number == out.Port && q.Protocol == "TCP" }
+	if !slices.ContainsFunc(s.box.Ports, has) {
+		i := slices.IndexFunc(s.box.Ports, func(q handoff.Port) bool { return q.Protocol == "TCP" })
+		if i < 0 {
+			return nil // it listens on loopback alone, where the kubelet cannot ask
+		}
+		out.Port, out.TLS = s.box.Ports[i].Number, out.TLS && s.box.Ports[i].Number != 80
+	}
+	return &out
 }
 
 // defaults of a service of which nothing is known: little is asked for, and

@@ -344,6 +344,13 @@ func (p *planner) selectScript(sel *selection, sc *facts.Script) {
 func (p *planner) selectCron(sel *selection, c *facts.Cron) {
 	id := profile.CronUnit(*c)
 	rule, plumbed := p.plumbing(id)
+	if file := c.Path.Base(); !plumbed && p.packaged(c) {
+		// A package that has a timer has a cron job of that name for hosts without systemd.
+		rule, plumbed = p.plumbing(file + ".service")
+		if !plumbed && slices.Contains(hostJobs(), file) {
+			rule, plumbed = profile.UnitRule{Name: "packages", File: "cron", Reason: "upkeep of the host's packages; a container is replaced, not upgraded"}, true
+		}
+	}
 	switch {
 	case p.leaveByUser(sel, id, c.Name, string(c.Path)):
 		return
@@ -378,6 +385,17 @@ func (p *planner) selectCron(sel *selection, c *facts.Cron) {
 		})
 	}
 	sel.services = append(sel.services, s)
+}
+
+// packaged reports whether a job came with a package: a user's own table never
+// does, and everything else is told by its file's owner.
+func (p *planner) packaged(c *facts.Cron) bool {
+	return c.Package != "" && !c.Path.Within("/var/spool")
+}
+
+// hostJobs are jobs of packages that have no unit of the same name.
+func hostJobs() []string {
+	return []string{"0anacron", "apt-compat", "aptitude", "bsdmainutils", "calendar", "dpkg", "exim4-base", "john", "libvirt-bin", "passwd", "php", "quota", "standard", "tor"}
 }
 
 func (sel *selection) ask(q handoff.Question) { sel.questions = append(sel.questions, q) }
