@@ -59,13 +59,17 @@ func (s *scan) regular(name unitfile.Name, p hostpath.Path) (resolved, bool) {
 	if err != nil {
 		return resolved{}, false
 	}
-	if real, err := s.root.Resolve(p); err == nil && real == "/dev/null" {
+	// The path without links is the one that has an owner and a class.
+	real, err := s.root.Resolve(p)
+	switch {
+	case err != nil:
+		return resolved{}, false
+	case real == "/dev/null":
 		return resolved{name: name, path: p, masked: true}, true
-	}
-	if !fi.Mode().IsRegular() {
+	case !fi.Mode().IsRegular():
 		return resolved{}, false
 	}
-	return resolved{name: name, path: p, masked: fi.Size() == 0}, true
+	return resolved{name: name, path: real, masked: fi.Size() == 0}, true
 }
 
 // searched reports whether dir is one of the search directories, by whatever

@@ -1,7 +1,6 @@
 package systemd
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -118,19 +117,22 @@ func (s *scan) dropIns(name unitfile.Name, aliases []string) []hostpath.Path {
 				chosen[e.Name()] = ""
 				continue
 			}
-			if fi, err := s.root.Stat(p); err == nil && fi.IsDir() || errors.Is(err, fs.ErrNotExist) {
+			fi, err := s.root.Stat(p)
+			if errors.Is(err, fs.ErrNotExist) || err == nil && fi.IsDir() {
 				continue
 			}
-			chosen[e.Name()] = p
+			if real, err := s.root.Resolve(p); err == nil {
+				p = real
+			}
+			chosen[e.Name()] = p // reading tells what is wrong with it
 		}
 	}
 	out := make([]hostpath.Path, 0, len(chosen))
-	for _, p := range chosen {
-		if p != "" {
+	for _, name := range sortedKeys(chosen) {
+		if p := chosen[name]; p != "" {
 			out = append(out, p)
 		}
 	}
-	slices.SortFunc(out, func(a, b hostpath.Path) int { return cmp.Compare(a.Base(), b.Base()) })
 	return out
 }
 

@@ -14,8 +14,7 @@ import (
 func read(r *rootfs.Root, p hostpath.Path, text string) facts.Script {
 	s := facts.Script{Path: p}
 	header(text, &s)
-	sh := &shell{root: r, vars: map[string]string{"0": string(p)}}
-	sh.run(text, 0)
+	sh := follow(r, p, text)
 	s.Reads = sh.reads
 	s.Paths = sh.paths()
 	for _, words := range sh.calls {
@@ -32,9 +31,8 @@ func read(r *rootfs.Root, p hostpath.Path, text string) facts.Script {
 // paths are the variables whose value is one absolute path.
 func (sh *shell) paths() map[string]hostpath.Path {
 	out := map[string]hostpath.Path{}
-	for _, name := range sh.order {
-		v := sh.vars[name]
-		if len(v) < 2 || v[0] != '/' || strings.ContainsAny(v, "$`*?:;|\n\"' \t") {
+	for name, v := range sh.Vars {
+		if name == "0" || len(v) < 2 || v[0] != '/' || strings.ContainsAny(v, "$`*?:;|\n\"' \t") {
 			continue
 		}
 		out[name] = hostpath.Clean(v)
@@ -57,12 +55,12 @@ func (sh *shell) fallback(s *facts.Script) {
 	path(&s.Daemon, "DAEMON", "daemon", "exec", "EXEC", "BIN", "PROG", "prog", "BINARY", "COMMAND")
 	path(&s.PIDFile, "PIDFILE", "pidfile", "PID_FILE", "PID", "PIDPATH")
 	for _, n := range []string{"DAEMON_ARGS", "DAEMON_OPTS", "OPTIONS", "OPTS", "ARGS", "DAEMONOPTS", "EXTRA_OPTS"} {
-		if v := sh.vars[n]; s.Args == "" && v != "" {
+		if v := sh.Vars[n]; s.Args == "" && v != "" {
 			s.Args = v
 		}
 	}
 	for _, n := range []string{"DAEMON_USER", "DAEMONUSER", "USER", "RUNAS", "RUN_AS", "RUNASUSER", "RUN_AS_USER", "SERVICE_USER"} {
-		if v := sh.vars[n]; s.User == "" && v != "" && !strings.ContainsAny(v, "$` ") {
+		if v := sh.Vars[n]; s.User == "" && v != "" && !strings.ContainsAny(v, "$` ") {
 			s.User, _, _ = strings.Cut(v, ":")
 		}
 	}
@@ -108,7 +106,7 @@ func (sh *shell) call(words []shellwords.Word) call {
 		if w.Operator {
 			break
 		}
-		text := sh.expand(w)
+		text := sh.Expand(w)
 		if !w.Quoted && text != w.Text { // an expansion outside of quotes is split
 			list = append(list, strings.Fields(text)...)
 			continue
