@@ -181,6 +181,9 @@ func readPack(ctx context.Context, blobs oci.Blobs, p Packed, each func(*tar.Hea
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		if errors.Is(err, tar.ErrHeader) {
+			err = fmt.Errorf("%w: %w", ErrFormat, err)
+		}
 		if err != nil {
 			return fmt.Errorf("pack %s: %w", p.Digest, err)
 		}
@@ -199,12 +202,13 @@ func unpack(ctx context.Context, blobs oci.Blobs, p Packed) (io.ReadCloser, erro
 	if err != nil {
 		return nil, err
 	}
-	dec, err := newDecoder(blob)
+	faulty := &faultyReader{r: blob}
+	dec, err := newDecoder(faulty)
 	if err != nil {
 		blob.Close()
 		return nil, fmt.Errorf("blob %s: %w", p.Digest, err)
 	}
-	return &unpacked{blob: blob, dec: dec, want: p, left: p.Raw}, nil
+	return &unpacked{blob: blob, dec: dec, faulty: faulty, want: p, left: p.Raw}, nil
 }
 
 // newDecoder bounds what a hostile frame can ask for: encoders here use windows
@@ -214,10 +218,23 @@ func newDecoder(r io.Reader) (*zstd.Decoder, error) {
 }
 
 type unpacked struct {
-	blob io.ReadCloser
-	dec  *zstd.Decoder
-	want Packed
-	left int64
+	blob   io.ReadCloser
+	dec    *zstd.Decoder
+	faulty *faultyReader
+	want   Packed
+	left   int64
+}
+
+// faultyReader remembers whether reading failed.
+type faultyReader struct {
+	r      io.Reader
+	failed bool
+}
+
+func (f *faultyReader) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	f.failed = f.failed || err != nil && err != io.EOF
+	return n, err
 }
 
 func (u *unpacked) Read(p []byte) (int, error) {
@@ -236,8 +253,9 @@ func (u *unpacked) Read(p []byte) (int, error) {
 		} else if k > 0 {
 			return n, fmt.Errorf("blob %s: more follows after its content: %w", u.want.Digest, oci.ErrDamaged)
 		}
-	case err != nil && !errors.Is(err, oci.ErrDamaged):
-		err = fmt.Errorf("blob %s: %w", u.want.Digest, err)
+	case err != nil && !u.faulty.failed:
+		// The blob could be read, but not be decompressed.
+		err = fmt.Errorf("blob %s: %w: %w", u.want.Digest, oci.ErrDamaged, err)
 	}
 	return n, err
 }

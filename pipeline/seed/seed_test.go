@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,15 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/statelift/statelift/fixtures/trees"
-	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/oci"
-	"github.com/statelift/statelift/pipeline/rootfs"
 	"github.com/statelift/statelift/pipeline/seed"
+	"github.com/statelift/statelift/pipeline/seed/seedtest"
 	"github.com/statelift/statelift/pipeline/tree"
 )
-
-// small limits make a small tree have several packs and parts.
-var small = seed.Limits{LargeFrom: 256 << 10, PartSize: 1 << 20, PackBytes: 64 << 10, PackPaths: 16}
 
 func everyTree(t *testing.T) string {
 	t.Helper()
@@ -33,69 +28,6 @@ func everyTree(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-// scan lists a tree as the scan would.
-func scan(t *testing.T, dir string) []tree.Entry {
-	t.Helper()
-	f, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var out []tree.Entry
-	if err := tree.Read(t.Context(), f, tree.ReadOptions{Workers: 2}, func(r tree.Record) error {
-		out = append(out, r.Entry)
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-func each(entries []tree.Entry) iter.Seq2[tree.Entry, error] {
-	return func(yield func(tree.Entry, error) bool) {
-		for _, e := range entries {
-			if !yield(e, nil) {
-				return
-			}
-		}
-	}
-}
-
-func build(ctx context.Context, dir, layout string, entries []tree.Entry, o seed.Options) (seed.Built, error) {
-	l, err := oci.Create(layout)
-	if err != nil {
-		return seed.Built{}, err
-	}
-	src, err := rootfs.Open(dir)
-	if err != nil {
-		return seed.Built{}, err
-	}
-	defer src.Close()
-	if o.Volume == "" {
-		o.Volume, o.Root = "data", hostpath.Root
-	}
-	if o.Workers == 0 {
-		o.Workers = 2
-	}
-	b, err := seed.Build(ctx, l, src, each(entries), o)
-	if err != nil {
-		return b, err
-	}
-	return b, l.SetIndex([]oci.Descriptor{b.Manifest})
-}
-
-func mustBuild(t *testing.T, dir, layout string, o seed.Options) seed.Built {
-	t.Helper()
-	b, err := build(t.Context(), dir, layout, scan(t, dir), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range b.Problems {
-		t.Error(p)
-	}
-	return b
 }
 
 func openLayout(t *testing.T, dir string) *oci.Layout {
@@ -121,12 +53,12 @@ func sh(t *testing.T, dir, script string, args ...string) string {
 // The same tree gives the same digests with other workers and at another place.
 func TestBuildIsDeterministic(t *testing.T) {
 	dir := everyTree(t)
-	one := mustBuild(t, dir, t.TempDir(), seed.Options{Limits: small, Workers: 1})
-	two := mustBuild(t, dir, t.TempDir(), seed.Options{Limits: small, Workers: 5})
+	one := seedtest.Build(t, dir, t.TempDir(), seed.Options{Limits: seedtest.Small(), Workers: 1})
+	two := seedtest.Build(t, dir, t.TempDir(), seed.Options{Limits: seedtest.Small(), Workers: 5})
 	if diff := cmp.Diff(one, two); diff != "" {
 		t.Error(diff)
 	}
-	again := mustBuild(t, everyTree(t), t.TempDir(), seed.Options{Limits: small})
+	again := seedtest.Build(t, everyTree(t), t.TempDir(), seed.Options{Limits: seedtest.Small()})
 	if diff := cmp.Diff(one, again); diff != "" {
 		t.Errorf("an equal tree at another place: %s", diff)
 	}
@@ -137,7 +69,7 @@ func TestBuildIsDeterministic(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	dir, layout := everyTree(t), t.TempDir()
-	b := mustBuild(t, dir, layout, seed.Options{Limits: small})
+	b := seedtest.Build(t, dir, layout, seed.Options{Limits: seedtest.Small()})
 	if err := seed.Verify(t.Context(), openLayout(t, layout), b.Manifest, 2); err != nil {
 		t.Error(err)
 	}
@@ -183,7 +115,7 @@ func readListing(t *testing.T, layout string, d oci.Descriptor) []byte {
 // rsync then finds different is what tar cannot carry.
 func TestPublicToolsReadASeed(t *testing.T) {
 	dir, layout, copied, out := everyTree(t), t.TempDir(), t.TempDir(), t.TempDir()
-	mustBuild(t, dir, layout, seed.Options{Limits: small})
+	seedtest.Build(t, dir, layout, seed.Options{Limits: seedtest.Small()})
 	sh(t, "/", `
 		skopeo copy -q "oci:$1:data" "oci:$2:data"
 		blob() { cat "$2/blobs/sha256/${1#sha256:}"; }
@@ -266,8 +198,8 @@ func (l *ledger) Commit(_ context.Context, item, mark string) error {
 // files, and makes the same seed.
 func TestBuildResumesWithoutReadingAgain(t *testing.T) {
 	dir, layout := everyTree(t), t.TempDir()
-	entries := scan(t, dir)
-	want := mustBuild(t, dir, t.TempDir(), seed.Options{Limits: small})
+	entries := seedtest.Scan(t, dir)
+	want := seedtest.Build(t, dir, t.TempDir(), seed.Options{Limits: seedtest.Small()})
 	led := &ledger{}
 	n := 0
 	stop := errors.New("stop")
@@ -277,18 +209,18 @@ func TestBuildResumesWithoutReadingAgain(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := build(t.Context(), dir, layout, entries, seed.Options{Limits: small, Ledger: led}); !errors.Is(err, stop) {
+	if _, err := seedtest.TryBuild(t.Context(), dir, layout, entries, seed.Options{Limits: seedtest.Small(), Ledger: led}); !errors.Is(err, stop) {
 		t.Fatalf("err = %v", err)
 	}
 	led.fail = nil
-	got, err := build(t.Context(), dir, layout, entries, seed.Options{Limits: small, Ledger: led})
+	got, err := seedtest.TryBuild(t.Context(), dir, layout, entries, seed.Options{Limits: seedtest.Small(), Ledger: led})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("resumed: %s", diff)
 	}
-	got, err = build(t.Context(), t.TempDir(), layout, entries, seed.Options{Limits: small, Ledger: led})
+	got, err = seedtest.TryBuild(t.Context(), t.TempDir(), layout, entries, seed.Options{Limits: seedtest.Small(), Ledger: led})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +230,7 @@ func TestBuildResumesWithoutReadingAgain(t *testing.T) {
 	// A damaged pack is made again, from the source.
 	sh(t, layout, `for d in $(jq -r '.layers[]|select(.mediaType|contains("pack")).digest' "blobs/sha256/$(jq -r '.manifests[0].digest' index.json | cut -d: -f2)"); do
 		printf X | dd of="blobs/sha256/${d#sha256:}" bs=1 seek=40 conv=notrunc status=none; done`)
-	got, err = build(t.Context(), dir, layout, entries, seed.Options{Limits: small, Ledger: led})
+	got, err = seedtest.TryBuild(t.Context(), dir, layout, entries, seed.Options{Limits: seedtest.Small(), Ledger: led})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,13 +254,13 @@ func TestBuildSharesBlobsAfterAChange(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	one := mustBuild(t, dir, layout, seed.Options{Limits: small})
+	one := seedtest.Build(t, dir, layout, seed.Options{Limits: seedtest.Small()})
 	count := func() int { return strings.Count(sh(t, layout, "find blobs -type f"), "\n") }
 	before := count()
 	if err := os.WriteFile(filepath.Join(dir, "da", "a-new-one"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	two := mustBuild(t, dir, layout, seed.Options{Limits: small})
+	two := seedtest.Build(t, dir, layout, seed.Options{Limits: seedtest.Small()})
 	if one.Manifest.Digest == two.Manifest.Digest {
 		t.Error("the change was not seen")
 	}
@@ -339,11 +271,11 @@ func TestBuildSharesBlobsAfterAChange(t *testing.T) {
 
 func TestFilesThatChangedAreNamed(t *testing.T) {
 	dir, layout := everyTree(t), t.TempDir()
-	entries := scan(t, dir)
+	entries := seedtest.Scan(t, dir)
 	sh(t, dir, `echo other >files/text; rm files/many/03; chmod 600 files/many/04; rm files/many/05; mkfifo files/many/05
 		printf x | dd of=files/large-noise bs=1 conv=notrunc status=none; touch -d '2022-02-02' files/large-text
 		rm a-third-name; ln -sf /etc/passwd a-third-name`)
-	b, err := build(t.Context(), dir, layout, entries, seed.Options{Limits: small})
+	b, err := seedtest.TryBuild(t.Context(), dir, layout, entries, seed.Options{Limits: seedtest.Small()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +300,7 @@ func TestFilesThatChangedAreNamed(t *testing.T) {
 
 func TestVerifyFindsEveryFlippedByte(t *testing.T) {
 	layout := t.TempDir()
-	b := mustBuild(t, everyTree(t), layout, seed.Options{Limits: small})
+	b := seedtest.Build(t, everyTree(t), layout, seed.Options{Limits: seedtest.Small()})
 	blobs := strings.Fields(sh(t, layout, "find blobs -type f -size +0"))
 	for _, name := range blobs {
 		name = filepath.Join(layout, name)
