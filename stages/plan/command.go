@@ -141,7 +141,7 @@ func pathsIn(word string) []hostpath.Path {
 
 // profileCommand fills in the profile's foreground command.
 func (p *planner) profileCommand(s *service, main command) []string {
-	if answer := p.decisions.Answers["foreground-"+s.base()]; answer != "" {
+	if answer := p.decisions.Answers[questionID("foreground", s.base())]; answer != "" {
 		return p.answeredCommand(s, answer)
 	}
 	var program string
@@ -227,7 +227,7 @@ func (p *planner) foreground(s *service, words []string) []string {
 		signal = strings.TrimPrefix(signalName(d.Value), "SIG")
 	}
 	q := handoff.Question{
-		ID: "foreground-" + s.base(), About: s.id,
+		ID: questionID("foreground", s.base()), About: s.id,
 		Text:    fmt.Sprintf("%s goes into the background by itself. Until you say how it runs in the foreground, a small shell loop stays in its place as long as it runs: its exit code and, unless it logs to standard output, its log are lost.", s.id),
 		Choices: []string{"wrapper", "its command line in the foreground"}, Default: "wrapper",
 	}
@@ -273,6 +273,9 @@ func (p *planner) describeCron(s *service) {
 		s.box.Command = []string{shell, "-c", escapeArgument(c.Command)}
 	} else {
 		s.box.Command = []string{"/bin/sh", "-c", `printf '%s\n' "$2" | exec "$0" -c "$1"`, shell, escapeArgument(c.Command), escapeArgument(c.Input)}
+	}
+	for _, name := range programsIn(c.Command) {
+		s.addProgram(name, c.Command, c.Source)
 	}
 	home := s.env.vars["HOME"].value
 	for word := range strings.FieldsSeq(c.Command) {

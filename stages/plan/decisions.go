@@ -5,6 +5,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline/decisions"
 	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/kubename"
 )
 
 // Options is what changes the result: the part of statelift.yaml that the plan
@@ -57,3 +58,7 @@ func (p *planner) volumeDecision(root hostpath.Path) (decisions.Volume, bool) {
 	}
 	return p.decisions.Volumes[i], true
 }
+
+// questionID names a question so that it can be a key in statelift.yaml without
+// quotes.
+func questionID(kind, about string) string { return kubename.Label(kind+"-"+about, kubename.MaxLabel) }

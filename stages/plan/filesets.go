@@ -266,7 +266,7 @@ func (p *planner) finishEnvironment(s *service) {
 func (p *planner) tooLarge(f handoff.KeyFile, kind string) {
 	p.blocked = append(p.blocked, fmt.Sprintf("%s has %d bytes, too many for a %s: give it the class volume under paths in statelift.yaml", f.Path, f.Size, map[string]string{"config": "ConfigMap", "secret": "Secret"}[kind]))
 	p.plan.Questions = append(p.plan.Questions, handoff.Question{
-		ID: "large-" + relativeKey(f.Path)[1:], About: f.Path.String(),
+		ID: questionID("large", string(f.Path)), About: f.Path.String(),
 		Text:    fmt.Sprintf("%s has %d bytes; a ConfigMap or Secret holds 1 MiB. Its directory should become a volume.", f.Path, f.Size),
 		Choices: []string{"volume"}, Default: "volume",
 		Answer: fmt.Sprintf("paths:\n  - path: %q\n    class: volume\n    reason: too large for a ConfigMap", f.Path.String()),

@@ -52,6 +52,7 @@ type planner struct {
 	plan      handoff.Plan
 	services  []*service
 	bonds     []bond
+	clients   []bond // found by the programs that jobs run
 	pods      []*pod
 	blocked   []string       // what could not be placed
 	names     kubename.Names // of workloads and containers
@@ -110,9 +111,12 @@ func (p *planner) decide(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := p.findClients(ctx); err != nil {
+		return err
+	}
 	p.makeWorkloads()
 	for _, step := range []func(context.Context) error{
-		p.makeVolumes, p.makeShares, p.makeEphemeral, p.makeFileSets, p.closeRoots,
+		p.makeVolumes, p.makeShares, p.makeEphemeral, p.shareSockets, p.makeFileSets, p.closeRoots,
 		p.finishWorkloads, p.lookAround, p.judge, p.estimate,
 	} {
 		if err := step(ctx); err != nil {
@@ -133,7 +137,7 @@ func (p *planner) tidy() {
 			q.Default = given
 		}
 		if q.Answer == "" {
-			q.Answer = fmt.Sprintf("answers:\n  %s: %s", q.ID, q.Default)
+			q.Answer = fmt.Sprintf("answers:\n  %s: %q", q.ID, q.Default)
 		}
 	}
 	slices.SortFunc(pl.Questions, func(a, b handoff.Question) int { return cmp.Compare(a.ID, b.ID) })

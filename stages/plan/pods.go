@@ -143,7 +143,7 @@ func frontRank(s *service) int32 {
 // findBonds looks for services that talk over a Unix socket or loopback: by
 // what profiles say an application uses, and by addresses in configuration.
 func (p *planner) findBonds() []bond {
-	var out []bond
+	out := slices.Clone(p.clients)
 	for _, a := range p.services {
 		for _, b := range p.services {
 			if a == b || b.job() {

@@ -67,6 +67,9 @@ func (p *planner) readScript(s *service, path hostpath.Path) []mention {
 		if home != "" {
 			text = strings.ReplaceAll(strings.ReplaceAll(text, "${HOME}", home), "$HOME", home)
 		}
+		for _, name := range programsIn(text) {
+			s.addProgram(name, text, facts.Source{Path: path, Line: i + 1})
+		}
 		for _, found := range pathsInText(text) {
 			if !slices.ContainsFunc(out, func(m mention) bool { return m.path == found }) {
 				out = append(out, mention{
@@ -74,6 +77,42 @@ func (p *planner) readScript(s *service, path hostpath.Path) []mention {
 					Source: facts.Source{Path: path, Line: i + 1},
 				})
 			}
+		}
+	}
+	return out
+}
+
+// maxPrograms bounds what is looked up for one service.
+const maxPrograms = 200
+
+func (s *service) addProgram(name, line string, at facts.Source) {
+	known := slices.ContainsFunc(s.programs, func(p program) bool { return p.name == name })
+	if !known && len(s.programs) < maxPrograms {
+		s.programs = append(s.programs, program{name, line, at})
+	}
+}
+
+// programsIn are the words of a shell command at which a program stands: the
+// first, and those behind an operator or a word that runs another program.
+func programsIn(text string) []string {
+	var out []string
+	start := true
+	for _, w := range strings.FieldsFunc(strings.NewReplacer("|", " | ", ";", " ; ", "&", " & ", "(", " ( ", "`", " ( ").Replace(text), func(r rune) bool { return r == ' ' || r == '\t' }) {
+		switch w {
+		case "|", ";", "&", "(", "{", "if", "then", "else", "do", "while", "until", "!", "exec", "sudo", "nice", "ionice", "time", "xargs", "command", "nohup", "env":
+			start = true
+			continue
+		}
+		name := strings.Trim(w, `"'$)`)
+		if !start || name == "" {
+			continue
+		}
+		if n, _, ok := strings.Cut(name, "="); ok && !strings.ContainsAny(n, "/-") {
+			continue // an assignment before the command
+		}
+		start = false
+		if !strings.Contains(name, "/") && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.+-") == "" {
+			out = append(out, name)
 		}
 	}
 	return out

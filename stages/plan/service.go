@@ -12,6 +12,13 @@ import (
 	"github.com/statelift/statelift/pipeline/profile"
 )
 
+// program is a program that a script or a job's command runs by its name.
+type program struct {
+	name string
+	line string
+	facts.Source
+}
+
 // service is one thing of the host that runs: it becomes one container.
 type service struct {
 	id     string // the unit's name; of a script profile.ScriptUnit, of a cron job profile.CronUnit
@@ -32,6 +39,7 @@ type service struct {
 	grace              int64
 	workers            []identity // as whom it works, when that is not as whom it starts
 	mentions           []mention  // paths that its command and its scripts name
+	programs           []program  // that its command and its scripts run by name
 }
 
 // identity is a process's user and groups.
@@ -201,7 +209,7 @@ func (p *planner) selectUnit(sel *selection, u facts.Unit, activated []facts.Uni
 		sel.leave(u.Name, "unit/oneshot", "runs once at boot and then is done")
 		if u.Package == "" {
 			sel.ask(handoff.Question{
-				ID: "boot-" + base, About: u.Name,
+				ID: questionID("boot", base), About: u.Name,
 				Text:    fmt.Sprintf("%s is the administrator's own and runs once at boot. What it does must be done elsewhere, or is not needed in a container.", u.Name),
 				Choices: []string{"leave out"}, Default: "leave out",
 			})
@@ -261,7 +269,7 @@ func (p *planner) unitType(u facts.Unit) string {
 // when the timer has none that cron can say; then the service is left out with
 // a question.
 func (p *planner) timerSchedule(sel *selection, s *service) bool {
-	answer := p.decisions.Answers["schedule-"+s.base()]
+	answer := p.decisions.Answers[questionID("schedule", s.base())]
 	if answer == "leave out" {
 		sel.leave(s.id, p.decisions.File, "the user left it out")
 		return false
@@ -308,12 +316,12 @@ func (p *planner) timerSchedule(sel *selection, s *service) bool {
 	if len(all) == 0 {
 		text = fmt.Sprintf("%s starts %s relative to the boot of the host, which a cluster does not have. When shall it run?", s.timer.Name, s.id)
 	}
-	sel.ask(handoff.Question{ID: "schedule-" + s.base(), About: s.id, Text: text, Choices: append(events, "leave out"), Default: firstOf(strings.Join(events[:min(1, len(events))], ""), "leave out")})
+	sel.ask(handoff.Question{ID: questionID("schedule", s.base()), About: s.id, Text: text, Choices: append(events, "leave out"), Default: firstOf(strings.Join(events[:min(1, len(events))], ""), "leave out")})
 	if len(events) > 0 {
 		s.schedule = events[0]
 		return true
 	}
-	sel.leave(s.id, "timer/schedule", "its timer has no time that cron can say; see the question schedule-%s", s.base())
+	sel.leave(s.id, "timer/schedule", "its timer has no time that cron can say; see the question %s", questionID("schedule", s.base()))
 	return false
 }
 
@@ -361,7 +369,7 @@ func (p *planner) selectCron(sel *selection, c *facts.Cron) {
 	case c.Schedule == "@reboot":
 		sel.leave(id, "cron/reboot", "runs when the host boots, which a cluster does not do")
 		sel.ask(handoff.Question{
-			ID: "boot-" + c.Name, About: id,
+			ID: questionID("boot", c.Name), About: id,
 			Text:    fmt.Sprintf("%s runs %q at boot. If it starts something that must run all the time, give it a unit on the host and scan again.", id, shorten(c.Command)),
 			Choices: []string{"leave out"}, Default: "leave out",
 		})

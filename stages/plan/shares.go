@@ -37,7 +37,7 @@ func (p *planner) makeShares(ctx context.Context) error {
 		}
 		if !sh.NFS() {
 			p.plan.Questions = append(p.plan.Questions, handoff.Question{
-				ID: "share-" + sh.Name, About: f.Target.String(),
+				ID: sh.Name, About: f.Target.String(),
 				Text:    fmt.Sprintf("%s is a %s share. Kubernetes mounts it by a CSI driver of the cluster only, with credentials in a Secret. Which one?", f.Target, f.FSType),
 				Choices: []string{"none: leave it out", "the name of the CSI driver"}, Default: "none: leave it out",
 			})

@@ -260,7 +260,7 @@ func TestSite(t *testing.T) {
 	if diff := cmp.Diff(aliases, pl.HostAliases); diff != "" {
 		t.Errorf("host aliases (-want +got):\n%s", diff)
 	}
-	if len(pl.Shares) != 2 || !slices.Equal(pl.Shares[0].Users, []string{"apache2"}) && !slices.Contains(pl.Shares[0].Users, "apache2") || !question(pl, "share-"+pl.Shares[1].Name) {
+	if len(pl.Shares) != 2 || !slices.Equal(pl.Shares[0].Users, []string{"apache2"}) && !slices.Contains(pl.Shares[0].Users, "apache2") || !question(pl, pl.Shares[1].Name) {
 		t.Errorf("shares: %+v", pl.Shares)
 	}
 	if diff := cmp.Diff([]hostpath.Path{"/usr/share/wordpress/wp-includes/feed.php"}, pl.Patched); diff != "" {
