@@ -3,6 +3,7 @@ package tree_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -304,4 +305,18 @@ func FuzzRecord(f *testing.F) {
 			t.Fatalf("path %q", p)
 		}
 	})
+}
+
+// The inventory keeps attributes as JSON, which has no bytes.
+func TestXattrSurvivesJSON(t *testing.T) {
+	for _, want := range []tree.Xattr{{Name: "user.a=b,c\xff\\\n", Value: []byte{0, 255}}, {Name: "user.plain", Value: []byte{}}} {
+		data, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got tree.Xattr
+		if err := json.Unmarshal(data, &got); err != nil || cmp.Diff(want, got) != "" {
+			t.Errorf("%s: %v %s", data, err, cmp.Diff(want, got))
+		}
+	}
 }

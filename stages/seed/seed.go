@@ -1,0 +1,181 @@
+package seed
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/catalog"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/oci"
+	"github.com/statelift/statelift/pipeline/rootfs"
+	"github.com/statelift/statelift/pipeline/seed"
+	"github.com/statelift/statelift/pipeline/workspace"
+)
+
+// Info describes the stage.
+func Info() pipeline.Info {
+	return pipeline.Info{
+		Name:    "seed",
+		Summary: "packs what every volume starts with, by digest",
+		Effects: pipeline.Local,
+		Resumes: "a blob that was made is not made again",
+		Version: 1,
+	}
+}
+
+// Options decide about the result.
+type Options struct {
+	Limits seed.Limits `json:"limits,omitzero"`
+}
+
+// Stage is the seed stage.
+type Stage struct{ options Options }
+
+// New makes the stage.
+func New(o Options) *Stage { return &Stage{options: o} }
+
+// Run makes the seeds of all volumes that have one. Files that are not as the
+// scan saw them are in no seed, and named in the [*pipeline.Incomplete] that it
+// then returns beside the hand-off.
+func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, source handoff.Source) (handoff.Seeds, error) {
+	cat, err := catalog.Open(ctx, env.Workspace.Path(workspace.Inventory))
+	if err != nil {
+		return handoff.Seeds{}, err
+	}
+	defer cat.Close()
+	root, err := rootfs.Open(source.Root)
+	if err != nil {
+		return handoff.Seeds{}, err
+	}
+	defer root.Close()
+	layout, err := oci.Create(env.Workspace.Path(workspace.Seeds))
+	if err != nil {
+		return handoff.Seeds{}, err
+	}
+	r := run{Env: env, options: s.options, cat: cat, root: root, layout: layout, volumes: plan.Volumes}
+	r.out = handoff.Seeds{Layout: workspace.Seeds, Seeds: []handoff.Seed{}}
+	env.Progress.Begin("seeds", "bytes", total(plan.Volumes))
+	defer env.Progress.End()
+	for _, v := range plan.Volumes {
+		if !v.Seed {
+			continue
+		}
+		if err := r.volume(ctx, v); err != nil {
+			return handoff.Seeds{}, err
+		}
+	}
+	if err := r.finish(ctx); err != nil {
+		return handoff.Seeds{}, err
+	}
+	if len(r.changed) > 0 {
+		return r.out, &pipeline.Incomplete{Because: r.changed}
+	}
+	return r.out, nil
+}
+
+func total(volumes []handoff.Volume) (n int64) {
+	for _, v := range volumes {
+		if v.Seed {
+			n += v.Bytes
+		}
+	}
+	return n
+}
+
+// run is one run of the stage.
+type run struct {
+	*pipeline.Env
+	options Options
+	cat     *catalog.Catalog
+	root    *rootfs.Root
+	layout  *oci.Layout
+	volumes []handoff.Volume
+
+	out       handoff.Seeds
+	manifests []oci.Descriptor
+	changed   []string
+}
+
+func (r *run) volume(ctx context.Context, v handoff.Volume) error {
+	built, err := seed.Build(ctx, r.layout, r.root, entries(ctx, r.cat, v, r.volumes), seed.Options{
+		Volume: v.Name, Root: v.Path, Workers: runtime.GOMAXPROCS(0), Limits: r.options.Limits,
+		Ledger: r.Ledger, Progress: r.Progress.Add,
+	})
+	if err != nil {
+		return err
+	}
+	for _, p := range built.Problems {
+		r.changed = append(r.changed, p.Error())
+	}
+	if more := built.ProblemCount - int64(len(built.Problems)); more > 0 {
+		r.changed = append(r.changed, fmt.Sprintf("%d more files of volume %s could not be taken", more, v.Name))
+	}
+	r.manifests = append(r.manifests, built.Manifest)
+	r.out.Seeds = append(r.out.Seeds, handoff.Seed{
+		Volume: v.Name, Digest: string(built.Manifest.Digest), Tree: built.Config.Tree,
+		Entries: built.Config.Entries, Files: built.Config.Files, Bytes: built.Config.Bytes,
+		Stored: built.Stored, Blobs: built.Blobs,
+	})
+	r.Log.Info("seed", "volume", v.Name, "entries", built.Config.Entries, "bytes", built.Config.Bytes, "stored", built.Stored)
+	return nil
+}
+
+// finish names the seeds in the layout, drops the blobs that none of them uses,
+// and makes all of it durable.
+func (r *run) finish(ctx context.Context) error {
+	slices.SortFunc(r.manifests, func(a, b oci.Descriptor) int {
+		return strings.Compare(a.Annotations[oci.RefName], b.Annotations[oci.RefName])
+	})
+	if err := r.layout.SetIndex(r.manifests); err != nil {
+		return err
+	}
+	used := map[oci.Digest]bool{}
+	for _, m := range r.manifests {
+		s, err := seed.Open(ctx, r.layout, m)
+		if err != nil {
+			return err
+		}
+		for _, d := range s.Blobs() {
+			used[d.Digest] = true
+		}
+	}
+	if err := r.layout.Prune(func(d oci.Digest) bool { return used[d] }); err != nil {
+		return err
+	}
+	return r.layout.Flush()
+}
+
+// Missing says which blob of the seeds is not in the layout any more, or has
+// another length; "" when all are there. It does not read them.
+func Missing(ctx context.Context, env *pipeline.Env, seeds handoff.Seeds) (string, error) {
+	layout, err := oci.Open(env.Workspace.Path(seeds.Layout))
+	if err != nil {
+		return err.Error(), nil //nolint:nilerr // the answer, not a failure
+	}
+	for _, want := range seeds.Seeds {
+		d, err := seed.Find(layout, want.Volume)
+		if err != nil {
+			return err.Error(), nil //nolint:nilerr // the answer, not a failure
+		}
+		if string(d.Digest) != want.Digest {
+			return fmt.Sprintf("the layout has another seed of volume %s", want.Volume), nil
+		}
+		s, err := seed.Open(ctx, layout, d)
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		if err != nil {
+			return err.Error(), nil //nolint:nilerr // the answer, not a failure
+		}
+		for _, b := range s.Blobs() {
+			if ok, err := layout.Has(ctx, b.Digest, b.Size); err != nil || !ok {
+				return fmt.Sprintf("blob %s of volume %s is not there as a whole", b.Digest, want.Volume), err
+			}
+		}
+	}
+	return "", nil
+}
