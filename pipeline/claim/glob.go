@@ -91,3 +91,8 @@ func literal(pattern hostpath.Path) hostpath.Path {
 	}
 	return base
 }
+
+// Literal is the pattern that matches p and nothing else.
+func Literal(p hostpath.Path) hostpath.Path {
+	return hostpath.Path(strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(string(p)))
+}

@@ -1,0 +1,291 @@
+package split
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/envfile"
+	"github.com/statelift/statelift/pipeline/facts"
+	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/shellwords"
+	"github.com/statelift/statelift/pipeline/tree"
+	"github.com/statelift/statelift/pipeline/unitfile"
+)
+
+// applyUnits reads the directives of the units that become workloads
+// (systemd.exec(5), systemd.service(5)).
+func (s *run) applyUnits(ctx context.Context) error {
+	for _, svc := range s.host.services {
+		if svc.unit == nil {
+			continue
+		}
+		s.directories(svc)
+		if err := s.accessPaths(ctx, svc); err != nil {
+			return err
+		}
+		env := s.environment(svc)
+		if err := s.commands(ctx, svc, env); err != nil {
+			return err
+		}
+		if err := s.home(ctx, svc); err != nil {
+			return err
+		}
+		s.ownFiles(svc)
+	}
+	return nil
+}
+
+func (svc service) claim(class claim.Class, reach claim.Reach, p hostpath.Path, reason string, from claim.Evidence) claim.Claim {
+	kind := "unit "
+	switch {
+	case svc.cron != nil:
+		kind = "cron "
+	case svc.script != nil:
+		kind = "init script "
+	}
+	return claim.Claim{
+		Class: class, Reach: reach, Path: p, Reason: reason, Evidence: []claim.Evidence{from},
+		By: kind + strings.TrimPrefix(svc.name, "cron:"), Authority: claim.ByUnit, Serves: svc.name,
+	}
+}
+
+// directories are those that the manager makes for a service.
+func (s *run) directories(svc service) {
+	for _, d := range []struct {
+		key    string
+		parent hostpath.Path
+		class  claim.Class
+		when   string
+		reason string
+	}{
+		{"StateDirectory", "/var/lib", claim.Volume, "", "the state of %s"},
+		{"CacheDirectory", "/var/cache", claim.Ephemeral, "", "the cache of %s"},
+		{"RuntimeDirectory", "/run", claim.Ephemeral, "", "the run-time directory of %s"},
+		{"LogsDirectory", "/var/log", claim.Ephemeral, "type!=f", "the logs of %s, which go to standard output"},
+		{"ConfigurationDirectory", "/etc", claim.Config, "", "the configuration of %s"},
+	} {
+		for _, v := range svc.unit.Values("Service", d.key) {
+			value, ok := s.host.expand(svc.unit, v)
+			if !ok {
+				continue
+			}
+			for _, name := range fields(value) {
+				p, reason := d.parent.Join(name), fmt.Sprintf(d.reason, svc.name)
+				if d.class == claim.Config {
+					s.scopes = append(s.scopes, scope{path: p, serves: svc.name, by: "unit " + svc.name, authority: claim.ByUnit, why: reason, from: at(v.Source, v.Key+"="+v.Value)})
+					continue
+				}
+				for _, real := range []hostpath.Path{p, d.parent.Join("private", name)} { // DynamicUser= keeps it in private/
+					if real != p && !dynamic(svc.unit) {
+						continue
+					}
+					c := svc.claim(d.class, claim.Tree, real, reason, at(v.Source, v.Key+"="+v.Value))
+					c.When = d.when
+					s.claims.add(c)
+				}
+			}
+		}
+	}
+	if d, ok := svc.unit.Last("Service", "PIDFile"); ok {
+		if p, ok := lastPath(d.Value); ok && !neverClaimed(p.Dir()) && placeOf(p) == inRuntime {
+			s.claims.add(svc.claim(claim.Ephemeral, claim.Tree, p.Dir(), "the run-time directory with the pid file of "+svc.name, at(d.Source, d.Key+"="+d.Value)))
+		}
+	}
+}
+
+func dynamic(u *facts.Unit) bool {
+	d, ok := u.Last("Service", "DynamicUser")
+	return ok && (d.Value == "yes" || d.Value == "true" || d.Value == "1" || d.Value == "on")
+}
+
+// accessPaths are what a unit may write, or works in.
+func (s *run) accessPaths(ctx context.Context, svc service) error {
+	for _, key := range []string{"ReadWritePaths", "ReadWriteDirectories", "BindPaths"} {
+		for _, v := range svc.unit.Values("Service", key) {
+			value, ok := s.host.expand(svc.unit, v)
+			if !ok {
+				continue
+			}
+			for _, p := range absolutePaths(strings.NewReplacer(" -/", " /", " +/", " /").Replace(" " + value)) {
+				if err := s.mention(ctx, svc, p, mention{key: key, from: at(v.Source, key+"="+v.Value), writes: true}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	d, ok := svc.unit.Last("Service", "WorkingDirectory")
+	if !ok {
+		return nil
+	}
+	value, ok := s.host.expand(svc.unit, d)
+	p, isPath := lastPath(strings.TrimPrefix(value, "-"))
+	if !ok || !isPath || neverClaimed(p) || placeOf(p) != inData {
+		return nil
+	}
+	c := svc.claim(claim.Volume, claim.Tree, p, "the working directory of "+svc.name, at(d.Source, "WorkingDirectory="+d.Value))
+	c.Confidence, c.Authority = claim.Medium, claim.ByDefault
+	return s.divide(ctx, division{claim: c})
+}
+
+// environment reads the files of variables of a unit, which serve it as
+// configuration, and gives the values for its command lines. They may be
+// credentials and are kept nowhere.
+func (s *run) environment(svc service) map[string]string {
+	env := map[string]string{}
+	for _, v := range svc.unit.Values("Service", "Environment") {
+		value, ok := s.host.expand(svc.unit, v)
+		if !ok || strings.Contains(value, facts.Redacted) {
+			continue
+		}
+		words, err := shellwords.Systemd(value)
+		if err != nil {
+			continue
+		}
+		for _, w := range words {
+			if name, val, ok := strings.Cut(w, "="); ok {
+				env[name] = val
+			}
+		}
+	}
+	for _, v := range svc.unit.Values("Service", "EnvironmentFile") {
+		value, ok := s.host.expand(svc.unit, v)
+		if !ok {
+			continue
+		}
+		p := hostpath.Clean(strings.TrimPrefix(value, "-"))
+		s.scopes = append(s.scopes, scope{path: p, exact: !claim.IsGlob(p), serves: svc.name, by: "unit " + svc.name, authority: claim.ByUnit,
+			why: "the environment of " + svc.name, from: at(v.Source, "EnvironmentFile="+v.Value)})
+		for name, val := range s.variables(p) {
+			env[name] = val
+		}
+	}
+	return env
+}
+
+// maxText is the largest configuration or script that is read for the paths it
+// names.
+const maxText = 1 << 20
+
+func (s *run) variables(p hostpath.Path) map[string]string {
+	data, err := s.root.ReadFile(p, maxText)
+	if err != nil {
+		return nil // not there, or no text: systemd may ignore it too
+	}
+	env := map[string]string{}
+	for _, v := range envfile.Parse(string(data)) {
+		env[v.Name] = v.Value
+	}
+	return env
+}
+
+// commands reads the command lines of a unit for the paths in them.
+func (s *run) commands(ctx context.Context, svc service, env map[string]string) error {
+	for _, key := range []string{"ExecStart", "ExecStartPre", "ExecStartPost", "ExecReload", "ExecStop"} {
+		for _, v := range svc.unit.Values("Service", key) {
+			value, ok := s.host.expand(svc.unit, v)
+			if !ok {
+				continue
+			}
+			list, err := unitfile.ParseExec(value)
+			if err != nil {
+				continue // the scan reports it
+			}
+			for _, cmd := range list {
+				from := at(v.Source, key+"="+v.Value)
+				if err := s.program(ctx, svc, hostpath.Clean(cmd.Path), from); err != nil {
+					return err
+				}
+				args := unitfile.ExpandVariables(cmd.Args, func(name string) (string, bool) { val, ok := env[name]; return val, ok })
+				if err := s.arguments(ctx, svc, args, from); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for name, val := range env {
+		if p := hostpath.Clean(val); strings.HasPrefix(val, "/") {
+			if err := s.mention(ctx, svc, p, mention{key: name, from: claim.Evidence{Fact: name + " in the environment of " + svc.name}}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// arguments reads a command line without its program. An option names what its
+// value is.
+func (s *run) arguments(ctx context.Context, svc service, args []string, from claim.Evidence) error {
+	option := ""
+	for i, a := range args {
+		if i == 0 {
+			continue
+		}
+		key := option
+		option = ""
+		if strings.HasPrefix(a, "-") && !strings.Contains(a, "/") {
+			option = a
+			continue
+		}
+		if name, _, ok := strings.Cut(a, "="); ok && strings.HasPrefix(a, "-") {
+			key = name
+		}
+		for _, p := range absolutePaths(a) {
+			if err := s.mention(ctx, svc, p, mention{key: strings.TrimLeft(key, "-"), from: from}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// program claims the program of a service, when no package brought it.
+func (s *run) program(ctx context.Context, svc service, p hostpath.Path, from claim.Evidence) error {
+	if real, err := s.root.Resolve(p); err == nil {
+		p = real
+	}
+	n, ok, err := s.view.at(ctx, p)
+	if err != nil || !ok || n.typ != tree.Regular || n.pkg != "" {
+		return err
+	}
+	s.claims.add(svc.claim(claim.Image, claim.Exact, p, "the program of "+describe(svc), from))
+	s.uses(svc, p, from)
+	return nil
+}
+
+// home claims the home of a service's own user, where applications without a
+// StateDirectory keep their data.
+func (s *run) home(ctx context.Context, svc service) error {
+	u, ok := s.host.users[svc.user]
+	if !ok || u.UID == 0 || placeOf(u.Home) != inData || u.Home.Within("/home") || u.Home == "/nonexistent" {
+		return nil
+	}
+	n, ok, err := s.view.at(ctx, u.Home)
+	if err != nil || !ok || n.typ != tree.Directory || n.uid != u.UID {
+		return err
+	}
+	c := svc.claim(claim.Volume, claim.Tree, u.Home, fmt.Sprintf("the home of %s, as which %s runs", u.Name, svc.name), claim.Evidence{Fact: "user " + u.Name + " in /etc/passwd"})
+	c.Confidence, c.Authority = claim.Medium, claim.ByDefault
+	s.claims.add(c)
+	return nil
+}
+
+// ownFiles are by convention the configuration of a service of that name
+// (FHS 3.7; /etc/default of Debian, /etc/sysconfig of Red Hat).
+func (s *run) ownFiles(svc service) {
+	if svc.base == "" || strings.Contains(svc.base, "/") {
+		return
+	}
+	add := func(p hostpath.Path) {
+		s.scopes = append(s.scopes, scope{path: p, serves: svc.name, by: "rule configuration/by-name", authority: claim.ByUnit,
+			confidence: claim.Medium, why: "configuration named after " + svc.name, from: svc.from})
+	}
+	etc, name := hostpath.Path("/etc"), svc.base
+	for _, suffix := range []string{"", ".d", ".conf", ".cfg", ".ini", ".yaml", ".yml", ".toml", ".json"} {
+		add(etc.Join(name + suffix))
+	}
+	add(etc.Join("default", name))
+	add(etc.Join("sysconfig", name))
+	add(hostpath.Path("/usr/local/etc").Join(name))
+}

@@ -1,0 +1,250 @@
+package split
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/statelift/statelift/pipeline/catalog"
+	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/tree"
+)
+
+// view looks at parts of the tree without reading all of it: entries are
+// numbered depth first, so what follows a directory's last entry is found by
+// bisection.
+type view struct {
+	cat  *catalog.Catalog
+	last int64 // the highest ID
+}
+
+// node is what the judgements of this stage need of an entry.
+type node struct {
+	id      int64
+	path    hostpath.Path
+	typ     tree.Type
+	mode    uint32
+	uid     uint32
+	size    int64
+	pkg     string
+	state   catalog.State
+	fs      string
+	problem string
+}
+
+func (n node) subject() claim.Subject {
+	return claim.Subject{Path: n.path, Type: n.typ, Package: n.pkg, State: string(n.state), Problem: n.problem, FS: n.fs}
+}
+
+// shipped is true for a file that is as its package shipped it.
+func (n node) shipped() bool { return n.state == catalog.Same || n.state == catalog.ConffileSame }
+
+const nodeColumns = "SELECT id, path, type, mode, uid, size, coalesce(package,''), coalesce(state,''), coalesce(fs,''), coalesce(problem,'') FROM entries "
+
+func newView(ctx context.Context, cat *catalog.Catalog) (*view, error) {
+	v := &view{cat: cat}
+	list, err := v.query(ctx, "ORDER BY id DESC LIMIT 1")
+	if err != nil {
+		return nil, err
+	}
+	if len(list) > 0 {
+		v.last = list[0].id
+	}
+	return v, nil
+}
+
+func (v *view) query(ctx context.Context, where string, args ...any) ([]node, error) {
+	rows, err := v.cat.Query(ctx, nodeColumns+where, args...)
+	if err != nil {
+		return nil, fmt.Errorf("inventory: %w", err)
+	}
+	defer rows.Close()
+	var out []node
+	for rows.Next() {
+		var n node
+		var path sql.RawBytes
+		if err := rows.Scan(&n.id, &path, &n.typ, &n.mode, &n.uid, &n.size, &n.pkg, &n.state, &n.fs, &n.problem); err != nil {
+			return nil, fmt.Errorf("inventory: %w", err)
+		}
+		n.path = hostpath.Path(path)
+		out = append(out, n)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("inventory: %w", err)
+	}
+	return out, nil
+}
+
+// at finds one path.
+func (v *view) at(ctx context.Context, p hostpath.Path) (node, bool, error) {
+	e, err := v.cat.Lookup(ctx, p)
+	switch {
+	case errors.Is(err, catalog.ErrNoPath):
+		return node{}, false, nil
+	case err != nil:
+		return node{}, false, err
+	}
+	return node{id: e.ID, path: e.Path, typ: e.Type, mode: e.Mode, uid: e.UID, size: e.Size, pkg: e.Package, state: e.State, fs: e.FS, problem: e.Problem}, true, nil
+}
+
+// after is the ID of the first entry behind the subtree of n.
+func (v *view) after(ctx context.Context, n node) (int64, error) {
+	if n.typ != tree.Directory {
+		return n.id + 1, nil
+	}
+	within := func(id int64) (bool, error) {
+		if id > v.last {
+			return false, nil
+		}
+		list, err := v.query(ctx, "WHERE id = ?", id)
+		return err == nil && len(list) == 1 && list[0].path.Within(n.path), err
+	}
+	in, step := n.id, int64(1)
+	for {
+		ok, err := within(in + step)
+		if err != nil {
+			return 0, err
+		}
+		if !ok {
+			break
+		}
+		in, step = in+step, step*2
+	}
+	out := in + step // in is within, out is not
+	for out-in > 1 {
+		mid := in + (out-in)/2
+		ok, err := within(mid)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			in = mid
+		} else {
+			out = mid
+		}
+	}
+	return out, nil
+}
+
+// children lists at most limit entries that lie directly in dir; more tells
+// whether there are others.
+func (v *view) children(ctx context.Context, dir hostpath.Path, limit int) (list []node, more bool, err error) {
+	d, ok, err := v.at(ctx, dir)
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	next := d.id + 1
+	for {
+		batch, err := v.query(ctx, "WHERE id >= ? ORDER BY id LIMIT 64", next)
+		if err != nil {
+			return nil, false, err
+		}
+		if len(batch) == 0 {
+			return list, false, nil
+		}
+		for _, n := range batch {
+			if n.id < next {
+				continue
+			}
+			if !n.path.Within(dir) || n.path == dir {
+				return list, false, nil
+			}
+			if len(list) == limit {
+				return list, true, nil
+			}
+			list = append(list, n)
+			next = n.id + 1
+			if n.typ == tree.Directory {
+				if next, err = v.after(ctx, n); err != nil {
+					return nil, false, err
+				}
+			}
+		}
+	}
+}
+
+// walk visits the entries below dir depth first, at most limit of them. visit
+// says whether to descend into a directory.
+func (v *view) walk(ctx context.Context, dir hostpath.Path, limit int, visit func(node) (descend bool)) error {
+	d, ok, err := v.at(ctx, dir)
+	if err != nil || !ok {
+		return err
+	}
+	next := d.id + 1
+	for limit > 0 {
+		batch, err := v.query(ctx, "WHERE id >= ? ORDER BY id LIMIT 256", next)
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		for _, n := range batch {
+			if n.id < next {
+				continue
+			}
+			if !n.path.Within(dir) || limit == 0 {
+				return nil
+			}
+			limit--
+			next = n.id + 1
+			if !visit(n) && n.typ == tree.Directory {
+				if next, err = v.after(ctx, n); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// glob lists at most limit entries that match a pattern without **.
+func (v *view) glob(ctx context.Context, pattern hostpath.Path, limit int) ([]node, error) {
+	elems := strings.Split(strings.TrimPrefix(string(pattern), "/"), "/")
+	level := []hostpath.Path{hostpath.Root}
+	var out []node
+	for i, elem := range elems {
+		var next []hostpath.Path
+		for _, dir := range level {
+			found, err := v.matching(ctx, dir, elem)
+			if err != nil {
+				return nil, err
+			}
+			for _, n := range found {
+				if i == len(elems)-1 {
+					if out = append(out, n); len(out) == limit {
+						return out, nil
+					}
+				} else if n.typ == tree.Directory {
+					next = append(next, n.path)
+				}
+			}
+		}
+		level = next
+	}
+	return out, nil
+}
+
+func (v *view) matching(ctx context.Context, dir hostpath.Path, elem string) ([]node, error) {
+	if !claim.IsGlob(hostpath.Path(elem)) {
+		n, ok, err := v.at(ctx, dir.Join(elem))
+		if err != nil || !ok {
+			return nil, err
+		}
+		return []node{n}, nil
+	}
+	list, _, err := v.children(ctx, dir, maxChildren)
+	if err != nil {
+		return nil, err
+	}
+	var out []node
+	for _, n := range list {
+		if claim.MatchGlob(hostpath.Root.Join(elem), hostpath.Root.Join(n.path.Base())) {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+// maxChildren bounds what one directory can make a judgement read.
+const maxChildren = 100_000
