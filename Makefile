@@ -6,7 +6,9 @@ MAKEFLAGS   += --no-print-directory
 
 BIN      := .build/statelift
 SOURCES  := $(wildcard cmd pipeline stages templates fixtures)
-VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# A workspace remembers the version that made it, so two states of the tree need
+# two versions.
+VERSION  ?= $(shell git describe --tags --always 2>/dev/null || echo unknown)$(shell git diff --quiet HEAD 2>/dev/null || git diff HEAD | sha256sum | cut -c1-9 | sed 's/^./-&/')
 FUZZTIME ?= 10s
 HOSTS    ?= wordpress
 # The modules beside the main one, each with a go.mod of its own.

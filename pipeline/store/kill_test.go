@@ -74,17 +74,18 @@ func killLoop(t *testing.T, s store.Store, spec string, env []string, longest ti
 	for ; ; killed++ {
 		// Later children get more time, or a slow machine would never end.
 		life := time.Duration(rnd.Int64N(int64(longest))) + time.Duration(killed)*longest/10
-		ctx, cancel := context.WithTimeout(t.Context(), life)
-		cmd := exec.CommandContext(ctx, os.Args[0]) // killed by SIGKILL
+		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(append(os.Environ(), childSpec+"="+spec), env...)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
-		err := cmd.Run()
-		cancel()
+		must(t, cmd.Start())
+		timer := time.AfterFunc(life, func() { cmd.Process.Kill() })
+		err := cmd.Wait()
+		timer.Stop()
 		if err == nil {
 			break
 		}
-		if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		if cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 			t.Fatalf("the child: %v\n%s", err, stderr.String())
 		}
 		for _, o := range all {

@@ -180,14 +180,14 @@ func TestS3PermanentFaults(t *testing.T) {
 		want  string
 	}{
 		"slow down":   {faults.SlowDown, "given up after 3 attempts: the server answered 503 SlowDown"},
-		"stall":       {faults.Stall, "nothing happened for 300ms"},
+		"stall":       {faults.Stall, "nothing happened for 500ms"},
 		"reset":       {faults.Reset, "given up after 3 attempts"},
 		"bad gateway": {faults.Unavailable, "502"},
 		"corrupt":     {faults.CorruptRequest, "given up after 3 attempts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newBed(t, server)
-			s := e.open(t, store.Options{Attempts: 3, Stall: 300 * time.Millisecond})
+			s := e.open(t, store.Options{Attempts: 3, Stall: 500 * time.Millisecond})
 			e.proxy.Decide(func(r *http.Request) faults.Fault {
 				if r.Method == http.MethodPut {
 					return c.fault

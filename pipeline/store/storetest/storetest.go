@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -54,12 +55,9 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 
 // Content is size bytes that depend on seed and do not repeat.
 func Content(seed string, size int) []byte {
-	b := make([]byte, 0, size+sha256.Size)
-	for i := 0; len(b) < size; i++ {
-		sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", seed, i))
-		b = append(b, sum[:]...)
-	}
-	return b[:size]
+	b := make([]byte, size)
+	rand.NewChaCha8(sha256.Sum256([]byte(seed))).Read(b)
+	return b
 }
 
 // ObjectOf describes content.
