@@ -1,0 +1,245 @@
+package objects
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/catalog"
+	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/layer/content"
+	"github.com/statelift/statelift/pipeline/rootfs"
+	"github.com/statelift/statelift/pipeline/store"
+	"github.com/statelift/statelift/pipeline/tree"
+	"github.com/statelift/statelift/pipeline/workspace"
+)
+
+// Info describes the stage. With a bucket it has that effect too.
+func Info() pipeline.Info {
+	return pipeline.Info{
+		Name:    "objects",
+		Summary: "puts what no program needs by path into the object store, with an index",
+		Effects: pipeline.Local,
+		Resumes: "an object that the store has is not sent again, a large one goes on where it was",
+		Version: 1,
+	}
+}
+
+// Options decide about the result.
+type Options struct {
+	// Store is where the objects go, see [store.ParseSpec]; "" is store/ in the
+	// workspace.
+	Store string `json:"store,omitempty"`
+}
+
+// Stage is the objects stage.
+type Stage struct {
+	options Options
+	open    func(ctx context.Context, spec string) (store.Store, error)
+	workers int
+}
+
+// New makes the stage. open opens a store by its specification; nil is
+// [store.Open] with its default options.
+func New(o Options, open func(ctx context.Context, spec string) (store.Store, error)) *Stage {
+	if open == nil {
+		open = func(ctx context.Context, spec string) (store.Store, error) {
+			return store.Open(ctx, spec, store.Options{})
+		}
+	}
+	return &Stage{options: o, open: open, workers: 4}
+}
+
+// Run stores the objects and their index. Files that are not as the scan saw
+// them are in neither, and named in the [*pipeline.Incomplete] that it then
+// returns beside the hand-off.
+func (s *Stage) Run(ctx context.Context, env *pipeline.Env, source handoff.Source, plan handoff.Plan) (handoff.Objects, error) {
+	var out handoff.Objects
+	cat, err := catalog.Open(ctx, env.Workspace.Path(workspace.Inventory))
+	if err != nil {
+		return out, err
+	}
+	defer cat.Close()
+	root, err := rootfs.Open(source.Root)
+	if err != nil {
+		return out, err
+	}
+	defer root.Close()
+	st, err := s.open(ctx, cmp.Or(s.options.Store, env.Workspace.Path(workspace.Store)))
+	if err != nil {
+		return out, err
+	}
+	defer st.Close()
+	r := &run{Env: env, cat: cat, root: root, store: st, workers: s.workers, out: handoff.Objects{Store: st.String(), Index: IndexName}}
+	env.Progress.Begin("objects", "bytes", plan.Objects.Bytes)
+	defer env.Progress.End()
+	if err := r.all(ctx); err != nil {
+		return out, fmt.Errorf("objects: %w", err)
+	}
+	if len(r.changed) > 0 {
+		return r.out, &pipeline.Incomplete{Because: r.changed}
+	}
+	return r.out, nil
+}
+
+type run struct {
+	*pipeline.Env
+	cat     *catalog.Catalog
+	root    *rootfs.Root
+	store   store.Store
+	workers int
+
+	index   *bufio.Writer
+	out     handoff.Objects
+	changed []string
+}
+
+// job is one path on its way. The paths come back in order, whoever is ready
+// first.
+type job struct {
+	entry catalog.Placed
+	sum   string
+	err   error
+	done  chan struct{}
+}
+
+// window is how many paths are on their way at most.
+const window = 256
+
+// all stores every object, then the index.
+func (r *run) all(ctx context.Context) error {
+	name := r.Workspace.Path(workspace.Run, "objects-index")
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(name)
+	defer f.Close()
+	digest := &indexDigest{Hash: sha256.New()}
+	r.index = bufio.NewWriterSize(io.MultiWriter(f, digest), 64<<10)
+	group, gctx := errgroup.WithContext(ctx)
+	order, work := make(chan *job, window), make(chan *job)
+	group.Go(func() error {
+		defer close(order)
+		defer close(work)
+		return r.find(gctx, order, work)
+	})
+	for range r.workers {
+		group.Go(func() error { return r.work(gctx, work) })
+	}
+	group.Go(func() error { return r.collect(gctx, order) })
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if err := r.index.Flush(); err != nil {
+		return err
+	}
+	r.out.IndexSHA256 = hex.EncodeToString(digest.Sum(nil))
+	_, err = r.store.Put(ctx, IndexName, f, store.Object{Size: digest.n, SHA256: r.out.IndexSHA256})
+	return err
+}
+
+type indexDigest struct {
+	hash.Hash
+	n int64
+}
+
+func (d *indexDigest) Write(p []byte) (int, error) {
+	d.n += int64(len(p))
+	return d.Hash.Write(p)
+}
+
+func (r *run) find(ctx context.Context, order, work chan<- *job) error {
+	for e, err := range r.cat.Entries(ctx, catalog.Filter{Class: claim.Object}) {
+		if err != nil {
+			return err
+		}
+		j := &job{entry: e, done: make(chan struct{})}
+		select {
+		case order <- j:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		// A further path of an inode waits for the first one, see collect.
+		if e.Type != tree.Regular || e.Link != 0 {
+			close(j.done)
+			continue
+		}
+		select {
+		case work <- j:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (r *run) work(ctx context.Context, work <-chan *job) error {
+	files := content.NewReader(r.root)
+	defer files.Close()
+	for j := range work {
+		j.sum, j.err = r.put(ctx, files, j.entry)
+		close(j.done)
+	}
+	return nil
+}
+
+// collect writes the index in order.
+func (r *run) collect(ctx context.Context, order <-chan *job) error {
+	files := content.NewReader(r.root)
+	defer files.Close()
+	for j := range order {
+		select {
+		case <-j.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		name := Name(j.entry.Path)
+		if j.entry.Type == tree.Regular && j.entry.Link != 0 {
+			name, j.sum, j.err = r.link(ctx, files, j.entry)
+		}
+		var c *content.Changed
+		if errors.As(j.err, &c) {
+			r.changed = append(r.changed, c.Error())
+			continue
+		}
+		if j.err != nil {
+			return j.err
+		}
+		if err := r.line(j.entry, name, j.sum); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) line(e catalog.Placed, name, sum string) error {
+	l := handoff.IndexEntry{
+		Path: e.Path, Size: e.Size, SHA256: sum, Mode: e.Mode, UID: e.UID, GID: e.GID,
+		Mtime: e.Mtime, Type: string(e.Type), Target: hostpath.Quote(e.Target),
+	}
+	if e.Type == tree.Regular {
+		l.Object = name
+		r.out.Count++
+		r.out.Bytes += e.Bytes()
+	}
+	data, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	_, err = r.index.Write(append(data, '\n'))
+	return err
+}
