@@ -286,6 +286,9 @@ func (rd *reader) put(src facts.Source, key, value string, secret bool) error {
 		return rd.exhausted(src.Path)
 	}
 	rd.budget.settings--
+	if name := key[strings.LastIndexByte(key, '.')+1:]; name == "" {
+		return rd.problem(src, "assignment has no name")
+	}
 	if len(key) > maxValue || len(value) > maxValue {
 		return rd.problem(src, "assignment is too long")
 	}
