@@ -11,6 +11,7 @@ import (
 )
 
 func TestDirConformance(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) store.Store {
 		s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "a", "store"), store.Options{})
 		if err != nil {
@@ -21,6 +22,7 @@ func TestDirConformance(t *testing.T) {
 }
 
 func TestS3Conformance(t *testing.T) {
+	t.Parallel()
 	server := s3server.Start(t)
 	storetest.Run(t, func(t *testing.T) store.Store {
 		return openS3(t, server, server.Endpoint, store.Options{})

@@ -58,6 +58,7 @@ func TestDirModes(t *testing.T) {
 
 // The files are what people can check with public tools.
 func TestDirFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openDir(t, dir)
 	content := storetest.Content("f", 3*mib)
@@ -76,6 +77,7 @@ func TestDirFiles(t *testing.T) {
 }
 
 func TestDirRefusesOthers(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "thesis.txt"), []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
@@ -91,6 +93,7 @@ func TestDirRefusesOthers(t *testing.T) {
 // Every kind of damage below is seen, by Stat where it is cheap, else by Verify,
 // and healed by the next Put where Stat sees it.
 func TestDirDamage(t *testing.T) {
+	t.Parallel()
 	content := storetest.Content("d", 100_000)
 	o := storetest.ObjectOf("a/b", content)
 	for name, c := range map[string]struct {
@@ -150,6 +153,7 @@ func must(t *testing.T, err error) {
 
 // A symlink in the store leads nowhere outside.
 func TestDirStaysInside(t *testing.T) {
+	t.Parallel()
 	dir, outside := t.TempDir(), t.TempDir()
 	s := openDir(t, dir)
 	must(t, os.Symlink(outside, filepath.Join(dir, "out")))
@@ -171,6 +175,7 @@ func TestDirStaysInside(t *testing.T) {
 // What a stopped Put left is continued when it is the beginning of the same, and
 // thrown away when it is not.
 func TestDirContinues(t *testing.T) {
+	t.Parallel()
 	content := storetest.Content("content", 3*mib)
 	for name, left := range map[string][]byte{
 		"the beginning": content[:2*mib],
@@ -209,6 +214,7 @@ func TestDirContinues(t *testing.T) {
 // A full disk: a clear error, nothing visible, the room given back, and the
 // store goes on working.
 func TestDirFullDisk(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", dir).CombinedOutput(); err != nil {
 		t.Fatalf("mount a small file system (needs root): %v\n%s", err, out)
@@ -246,6 +252,7 @@ func TestDirFullDisk(t *testing.T) {
 // When a Put ends between content and metadata, nothing is visible: not the old
 // object with the new content, even when their sizes are the same.
 func TestDirHalfReplaced(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openDir(t, dir)
 	mustPut(t, s, "x", []byte("old content"))

@@ -125,6 +125,7 @@ func tree(t *testing.T, dir string) map[string]string {
 // A directory that was filled by killed processes is byte for byte the one that
 // was filled in peace.
 func TestDirKilled(t *testing.T) {
+	t.Parallel()
 	calm := t.TempDir()
 	must(t, putAll(calm))
 	dir := t.TempDir()
@@ -137,6 +138,7 @@ func TestDirKilled(t *testing.T) {
 }
 
 func TestS3Killed(t *testing.T) {
+	t.Parallel()
 	e := newBed(t, s3server.Start(t))
 	s := e.open(t, store.Options{})
 	env := []string{"AWS_ACCESS_KEY_ID=" + e.server.Access, "AWS_SECRET_ACCESS_KEY=" + e.server.Secret}

@@ -87,6 +87,7 @@ func isPart(r *http.Request) bool {
 }
 
 func TestS3OnDisk(t *testing.T) {
+	t.Parallel()
 	e := newBed(t, s3server.Start(t))
 	s := e.open(t, store.Options{})
 	for _, size := range []int{0, 100, 23 * mib} {
@@ -102,6 +103,7 @@ func TestS3OnDisk(t *testing.T) {
 // An upload that was stopped goes on: no part that the server confirmed is sent
 // again, by a client that knows nothing of the first one.
 func TestS3Resume(t *testing.T) {
+	t.Parallel()
 	e := newBed(t, s3server.Start(t))
 	content := storetest.Content("resume", 8*5*mib+77)
 	o := storetest.ObjectOf("r", content)
@@ -151,6 +153,7 @@ func TestS3Resume(t *testing.T) {
 
 // Unfinished uploads of other content under the same name are not built upon.
 func TestS3ResumeOther(t *testing.T) {
+	t.Parallel()
 	old := storetest.Content("old", 4*5*mib)
 	for name, change := range map[string]func([]byte) []byte{
 		"first part": func(b []byte) []byte { b[0] ^= 1; return b },
@@ -203,6 +206,7 @@ func (c *changing) ReadAt(p []byte, off int64) (int, error) {
 // A file that changes between being summed and being sent is refused by the
 // server, and is then known as what it is.
 func TestS3SourceChanges(t *testing.T) {
+	t.Parallel()
 	e := newBed(t, s3server.Start(t))
 	s := e.open(t, store.Options{})
 	for _, size := range []int{1000, 12 * mib} {
@@ -222,6 +226,7 @@ func TestS3SourceChanges(t *testing.T) {
 
 // What others put into the bucket is never replaced.
 func TestS3Foreign(t *testing.T) {
+	t.Parallel()
 	e := newBed(t, s3server.Start(t))
 	s := e.open(t, store.Options{})
 	mustPut(t, s, "near", []byte("x"))
@@ -240,6 +245,7 @@ func TestS3Foreign(t *testing.T) {
 // A byte flipped on the server's disk is found by reading back, in the middle of
 // a large object as well as in a small one.
 func TestS3Rot(t *testing.T) {
+	t.Parallel()
 	e := newBed(t, s3server.Start(t))
 	s := e.open(t, store.Options{})
 	for _, size := range []int{1000, 12 * mib} {
@@ -276,6 +282,7 @@ func flipByte(t *testing.T, file string, at int64) {
 
 // A server that keeps no checksums has to give the object back before it counts.
 func TestS3WithoutChecksums(t *testing.T) {
+	t.Parallel()
 	e := newBed(t, s3server.Start(t))
 	s := e.open(t, store.Options{})
 	for _, size := range []int{1000, 12 * mib} {

@@ -49,6 +49,7 @@ var requests = map[string]func(*http.Request) bool{
 
 // Each kind of fault, twice at each kind of request: the transfer ends right.
 func TestS3EveryFault(t *testing.T) {
+	t.Parallel()
 	server := s3server.Start(t)
 	small, large := storetest.Content("small", 100_000), storetest.Content("large", 11*mib)
 	for what, fault := range transientFaults {
@@ -92,6 +93,7 @@ func TestS3EveryFault(t *testing.T) {
 
 // One request of ten is reset or worse, at random.
 func TestS3RandomFaults(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
@@ -141,6 +143,7 @@ func TestS3RandomFaults(t *testing.T) {
 // Answers that mislead: an upload that was completed although the answer was
 // lost is gone when asked again, and a new object may not be seen at once.
 func TestS3MisleadingAnswers(t *testing.T) {
+	t.Parallel()
 	server := s3server.Start(t)
 	for name, c := range map[string]struct {
 		match func(*http.Request) bool
@@ -174,6 +177,7 @@ func TestS3MisleadingAnswers(t *testing.T) {
 
 // A server that never recovers gives one clear error in bounded time.
 func TestS3PermanentFaults(t *testing.T) {
+	t.Parallel()
 	server := s3server.Start(t)
 	for name, c := range map[string]struct {
 		fault faults.Fault
@@ -185,6 +189,9 @@ func TestS3PermanentFaults(t *testing.T) {
 		"bad gateway": {faults.Unavailable, "502"},
 		"corrupt":     {faults.CorruptRequest, "given up after 3 attempts"},
 	} {
+		if testing.Short() && name != "stall" && name != "slow down" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			e := newBed(t, server)
 			s := e.open(t, store.Options{Attempts: 3, Stall: 500 * time.Millisecond})
@@ -214,6 +221,7 @@ func TestS3PermanentFaults(t *testing.T) {
 
 // A cancelled context ends a stalled transfer at once, not after the stall.
 func TestS3CancelStalled(t *testing.T) {
+	t.Parallel()
 	e := newBed(t, s3server.Start(t))
 	s := e.open(t, store.Options{Stall: time.Minute})
 	e.proxy.Decide(func(r *http.Request) faults.Fault {
@@ -237,6 +245,7 @@ func TestS3CancelStalled(t *testing.T) {
 
 // The server is killed in the middle and comes back: the transfer ends right.
 func TestS3ServerRestarts(t *testing.T) {
+	t.Parallel()
 	e := newBed(t, s3server.Start(t))
 	var once sync.Once
 	s := e.open(t, store.Options{Parallel: 1, Backoff: 300 * time.Millisecond, Progress: func(int64) {
@@ -313,9 +322,12 @@ func TestS3Memory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	const size = 300 * mib
-	// head -c 300M /dev/zero | sha256sum
-	o := store.Object{Name: "z", Size: size, SHA256: "17a88af83717f68b8bd97873ffcf022c8aed703416fe9b08e0fa9e3287692bf0"}
+	// head -c 300M /dev/zero | sha256sum, and of 64M
+	size, sum := int64(300*mib), "17a88af83717f68b8bd97873ffcf022c8aed703416fe9b08e0fa9e3287692bf0"
+	if testing.Short() {
+		size, sum = 64*mib, "3b6a07d0d404fab4e23b6d34bc6696a6a312dd92821332385e5af7c01c421351"
+	}
+	o := store.Object{Name: "z", Size: size, SHA256: sum}
 	runtime.GC()
 	var before, m runtime.MemStats
 	runtime.ReadMemStats(&before)
