@@ -107,9 +107,15 @@ func (ph *phase) run(out *guarded, d display, every time.Duration) {
 	}
 }
 
-// Writer is out for the lines of others (the log), which the bar then does not
-// spoil.
-func (p *Progress) Writer() io.Writer { return p.out }
+// Write passes lines of others (the log) on to the output, where the bar then
+// does not spoil them.
+func (p *Progress) Write(b []byte) (int, error) { return p.out.Write(b) }
+
+// Close ends what was not. The output stays open.
+func (p *Progress) Close() error {
+	p.End()
+	return nil
+}
 
 // guarded is the output that the display and others share.
 type guarded struct {

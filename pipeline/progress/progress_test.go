@@ -85,11 +85,13 @@ func TestBar(t *testing.T) {
 		out.await(t, "seed")
 		p.Add(1000)
 		time.Sleep(20 * time.Millisecond)
-		if _, err := p.Writer().Write([]byte("a log line\n")); err != nil {
+		if _, err := p.Write([]byte("a log line\n")); err != nil {
 			t.Fatal(err)
 		}
 		p.End()
-		p.End()
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
 		p.Add(1)
 		i := strings.Index(out.String(), "a log line\n")
 		if i < 1 || out.String()[i-1] != '\r' {
