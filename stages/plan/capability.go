@@ -36,10 +36,11 @@ func (p *planner) setCapabilities(ctx context.Context, s *service) {
 			if name == "NET_BIND_SERVICE" {
 				continue // the safe sysctl does it
 			}
-			keep = append(keep, name)
-			if !s.box.StartsAsRoot {
-				p.risk("medium", s.id, "needs "+name+" as a user other than root; Kubernetes gives added capabilities to root only", "let it run as root with this capability alone, or set the capability on its program")
+			if s.box.StartsAsRoot {
+				keep = append(keep, name)
+				continue
 			}
+			p.risk("low", s.id, "had "+name+" as a user other than root; Kubernetes gives added capabilities to root only", "if it does not do without, let it run as root with this capability alone, or set the capability on its program")
 		}
 	}
 	if program := p.programOf(s); program != "" {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/kubename"
@@ -53,7 +54,8 @@ func (p *planner) findClient(ctx context.Context, s *service, prog program) erro
 			continue
 		}
 		for _, b := range p.services {
-			if b.job() || b.profile == nil || !p.clientPackage(b, pkg) || p.namesRemote(prog.line) {
+			local := slices.ContainsFunc(b.listens, func(l facts.Listener) bool { return l.Loopback() })
+			if b.job() || b.profile == nil || !local || !p.clientPackage(b, pkg) || p.namesRemote(prog.line) {
 				continue
 			}
 			p.clients = append(p.clients, bond{s, b, fmt.Sprintf("%s runs %s, a client of %s (%s)", s.box.Name, prog.name, b.box.Name, place(prog.Source))})
@@ -123,7 +125,7 @@ func (p *planner) shareSockets(context.Context) error {
 			continue
 		}
 		shared := false
-		for _, l := range p.listenersOf(b.to) {
+		for _, l := range b.to.listens {
 			if l.Protocol == "unix" && strings.HasPrefix(l.Address, "/") {
 				shared = p.shareDirectory(b, hostpath.Clean(l.Address).Dir()) || shared
 			}

@@ -149,6 +149,9 @@ func (p *planner) profileCommand(s *service, main command) []string {
 	if words := p.putVariables(s, main); len(words) > 0 {
 		program, args = words[0], words[1:]
 	}
+	if inside := programInside(s.profile.Recognise.Programs, main.Words); inside != "" {
+		program, args = inside, nil // the shell around it is what the profile replaces
+	}
 	var out []string
 	for _, w := range s.profile.Run.Command {
 		switch w {
@@ -164,6 +167,20 @@ func (p *planner) profileCommand(s *service, main command) []string {
 		}
 	}
 	return out
+}
+
+// programInside is the application's program within a shell command of
+// ExecStart=, "" when that is no shell command.
+func programInside(programs, words []string) string {
+	if len(words) < 3 || words[1] != "-c" && words[1] != "-ec" || !strings.HasSuffix(words[0], "sh") {
+		return ""
+	}
+	for _, path := range pathsInText(words[2]) {
+		if slices.ContainsFunc(programs, func(g string) bool { return glob(g, string(path)) }) {
+			return string(path)
+		}
+	}
+	return ""
 }
 
 // placeholders fills in {user}, {unit} and {setting:KEY} or

@@ -47,6 +47,7 @@ func (p *planner) describe(ctx context.Context, s *service) error {
 	}
 	p.readScripts(s)
 	p.settingMentions(s)
+	p.findListeners(s)
 	p.setPorts(s)
 	p.setCapabilities(ctx, s)
 	p.setProbes(s)
@@ -185,32 +186,14 @@ func (p *planner) setPorts(s *service) {
 			s.box.Ports = append(s.box.Ports, port)
 		}
 	}
-	listeners := p.listenersOf(s)
-	for _, l := range listeners {
+	for _, l := range s.listens {
 		if l.Protocol != "unix" && !l.Loopback() {
 			proto := strings.ToUpper(strings.TrimRight(l.Protocol, "6"))
 			add(handoff.Port{Name: kubename.Port(l.Port, proto), Number: int32(l.Port), Protocol: proto})
 			s.box.Evidence = append(s.box.Evidence, claim.Evidence{Path: l.Path, Line: l.Line, Fact: fmt.Sprintf("listens on %s %d", l.Protocol, l.Port)})
 		}
 	}
-	if len(listeners) == 0 && s.profile != nil && !s.profile.Run.Loopback && !s.job() {
-		for _, port := range s.profile.Run.Ports {
-			port.Name = firstOf(port.Name, kubename.Port(int(port.Number), port.Protocol))
-			port.Protocol = firstOf(port.Protocol, "TCP")
-			add(port)
-		}
-	}
 	slices.SortFunc(s.box.Ports, func(a, b handoff.Port) int { return int(a.Number) - int(b.Number) })
-}
-
-func (p *planner) listenersOf(s *service) []facts.Listener {
-	var out []facts.Listener
-	for _, l := range p.host.listeners {
-		if l.Unit == s.id || l.Unit == "" && s.profile != nil && l.Profile == s.profile.Name {
-			out = append(out, l)
-		}
-	}
-	return out
 }
 
 // setProbes takes the profile's probes, else asks the first port that the

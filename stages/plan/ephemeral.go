@@ -51,7 +51,7 @@ func (p *planner) ephemeralOf(s *service) []handoff.EphemeralDir {
 		out = append(out, d)
 	}
 	for _, d := range p.split.Ephemeral {
-		if slices.Contains(d.Serves, s.id) || len(d.Serves) == 0 && p.worksAs(s, d.UID) {
+		if slices.Contains(d.Serves, s.id) || (len(d.Serves) == 0 || inRun(d.Path)) && p.worksAs(s, d.UID) {
 			add(d)
 		}
 	}

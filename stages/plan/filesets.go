@@ -113,9 +113,7 @@ func (s *service) packageName() string {
 // namesFile reports whether the service names the file or a directory of its
 // own that holds it.
 func (p *planner) namesFile(s *service, file hostpath.Path) bool {
-	return slices.ContainsFunc(s.mentions, func(m mention) bool {
-		return m.path == file || file.Within(m.path) && !tooWide(m.path)
-	})
+	return slices.ContainsFunc(s.mentions, func(m mention) bool { return m.covers(file) })
 }
 
 // mustCopy reports whether a file cannot be mounted from a ConfigMap or Secret,

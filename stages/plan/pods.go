@@ -218,7 +218,7 @@ func (p *planner) isOwn(address string) bool {
 // usesByAddress looks for the addresses on which b listens in what configures
 // a.
 func (p *planner) usesByAddress(a, b *service) (string, bool) {
-	for _, l := range p.listenersOf(b) {
+	for _, l := range b.listens {
 		for _, address := range p.localForms(l) {
 			for _, q := range a.profiles() {
 				for _, v := range p.host.settings {

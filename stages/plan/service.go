@@ -35,6 +35,7 @@ type service struct {
 
 	schedule, timeZone string // of a job
 	box                handoff.Container
+	listens            []facts.Listener
 	env                environment
 	grace              int64
 	workers            []identity // as whom it works, when that is not as whom it starts
@@ -403,7 +404,7 @@ func (p *planner) packaged(c *facts.Cron) bool {
 
 // hostJobs are jobs of packages that have no unit of the same name.
 func hostJobs() []string {
-	return []string{"0anacron", "apt-compat", "aptitude", "bsdmainutils", "calendar", "dpkg", "exim4-base", "john", "libvirt-bin", "passwd", "php", "quota", "standard", "tor"}
+	return []string{"0anacron", "apache2", "apt-compat", "aptitude", "bsdmainutils", "calendar", "dpkg", "exim4-base", "john", "libvirt-bin", "passwd", "php", "quota", "standard", "tor"}
 }
 
 func (sel *selection) ask(q handoff.Question) { sel.questions = append(sel.questions, q) }

@@ -129,7 +129,7 @@ func (p *planner) tiesTo(ctx context.Context, root handoff.VolumeRoot) ([]tie, e
 // directory above it that is its own; "" when it does not.
 func (p *planner) mentioned(s *service, root hostpath.Path) string {
 	for _, m := range s.mentions {
-		if m.path.Within(root) || root.Within(m.path) && !tooWide(m.path) {
+		if m.path.Within(root) || m.covers(root) {
 			if at := place(m.Source); at != "" {
 				return fmt.Sprintf("%s (%s)", m.how, at)
 			}
@@ -137,6 +137,20 @@ func (p *planner) mentioned(s *service, root hostpath.Path) string {
 		}
 	}
 	return ""
+}
+
+// covers reports whether the path lies below what is mentioned, or in the
+// application under /opt or /srv that it is a part of: its programs find the
+// rest of it by themselves. A directory that many share covers nothing.
+func (m mention) covers(p hostpath.Path) bool {
+	dir := m.path
+	for _, base := range []hostpath.Path{"/opt", "/srv"} {
+		if dir.Within(base) && dir != base {
+			name, _, _ := strings.Cut(string(dir.Below(base))[1:], "/")
+			dir = base.Join(name)
+		}
+	}
+	return p == m.path || p.Within(dir) && !tooWide(dir)
 }
 
 // tooWide are directories that many share: to name one says nothing about what
@@ -285,6 +299,9 @@ func (p *planner) emptyVolumes(ctx context.Context, names *kubename.Names) error
 	ties := map[hostpath.Path][]tie{}
 	var order []hostpath.Path
 	for _, s := range p.services {
+		if !s.job() {
+			continue
+		}
 		for _, m := range s.mentions {
 			dir, ok, err := p.objectDirectory(ctx, m.path)
 			if err != nil {
@@ -326,6 +343,11 @@ func (p *planner) emptyVolumes(ctx context.Context, names *kubename.Names) error
 func (p *planner) objectDirectory(ctx context.Context, path hostpath.Path) (hostpath.Path, bool, error) {
 	for _, v := range p.split.Volumes {
 		if path.Within(v.Path) {
+			return "", false, nil
+		}
+	}
+	for _, d := range p.split.Ephemeral {
+		if path.Within(d.Path) {
 			return "", false, nil
 		}
 	}
