@@ -52,40 +52,46 @@ func (s *run) applicationRoot(p hostpath.Path) bool {
 	return ok && root == p && p.Within("/opt")
 }
 
-// applications divides what is under /opt, and where a service runs a program
-// of its own under /srv.
+// applications divides what is under /opt and /var/www, and what services use
+// under /srv.
 func (s *run) applications(ctx context.Context) error {
-	list, err := s.view.glob(ctx, "/opt/*", maxTargets)
-	if err != nil {
-		return err
-	}
-	for _, n := range list {
-		c := claim.Claim{
-			Class: claim.Volume, Reach: claim.Tree, Path: n.path, Confidence: claim.Low, By: "rule application/opt", Authority: claim.ByDefault,
-			Reason: "an application in /opt whose code and data are not told apart: state mixed into code, refactor it or name its parts in " + s.decisions.File,
-		}
-		if n.typ != tree.Directory {
-			c.Class, c.Reason, c.Confidence = claim.Image, "a file in /opt", claim.Medium
-			s.claims.add(c)
-			continue
-		}
-		if u, ok := s.users[n.path]; ok {
-			c.Serves, c.Evidence = u.serves, []claim.Evidence{u.from}
-		}
-		if err := s.divide(ctx, division{claim: c}); err != nil {
+	for _, d := range []struct{ glob, rule, reason string }{
+		{"/opt/*", "rule application/opt", "an application in /opt whose code and data are not told apart"},
+		{"/var/www/*", "rule application/www", "a site in /var/www whose code and data are not told apart"},
+	} {
+		list, err := s.view.glob(ctx, hostpath.Path(d.glob), maxTargets)
+		if err != nil {
 			return err
 		}
-	}
-	for _, root := range sortedRoots(s.users) {
-		if root.Within("/srv") {
-			u := s.users[root]
+		for _, n := range list {
 			c := claim.Claim{
-				Class: claim.Volume, Reach: claim.Tree, Path: root, Confidence: claim.Low, By: "rule application/srv", Authority: claim.ByDefault,
-				Reason: "data in /srv that a service uses", Serves: u.serves, Evidence: []claim.Evidence{u.from},
+				Class: claim.Volume, Reach: claim.Tree, Path: n.path, Confidence: claim.Low, By: d.rule, Authority: claim.ByDefault,
+				Reason: d.reason + ": refactor it, or name its parts in " + s.decisions.File,
+			}
+			if n.typ != tree.Directory {
+				c.Class, c.Reason, c.Confidence = claim.Image, "a file beside applications", claim.Medium
+				s.claims.add(c)
+				continue
+			}
+			if u, ok := s.users[n.path]; ok {
+				c.Serves, c.Evidence = u.serves, []claim.Evidence{u.from}
 			}
 			if err := s.divide(ctx, division{claim: c}); err != nil {
 				return err
 			}
+		}
+	}
+	for _, root := range sortedRoots(s.users) {
+		if !root.Within("/srv") {
+			continue
+		}
+		u := s.users[root]
+		c := claim.Claim{
+			Class: claim.Volume, Reach: claim.Tree, Path: root, Confidence: claim.Low, By: "rule application/srv", Authority: claim.ByDefault,
+			Reason: "data in /srv that a service uses", Serves: u.serves, Evidence: []claim.Evidence{u.from},
+		}
+		if err := s.divide(ctx, division{claim: c}); err != nil {
+			return err
 		}
 	}
 	return nil

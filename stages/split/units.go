@@ -246,7 +246,7 @@ func (s *run) program(ctx context.Context, svc service, p hostpath.Path, from cl
 		p = real
 	}
 	n, ok, err := s.view.at(ctx, p)
-	if err != nil || !ok || n.typ != tree.Regular || n.pkg != "" {
+	if err != nil || !ok || n.typ != tree.Regular || n.pkg != "" || n.mode&0o111 == 0 {
 		return err
 	}
 	s.claims.add(svc.claim(claim.Image, claim.Exact, p, "the program of "+describe(svc), from))
