@@ -17,6 +17,7 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/layer"
 	"github.com/statelift/statelift/pipeline/layer/imageset"
+	"github.com/statelift/statelift/pipeline/layer/registry"
 	"github.com/statelift/statelift/pipeline/profile"
 	"github.com/statelift/statelift/pipeline/rootfs"
 	"github.com/statelift/statelift/pipeline/workspace"
@@ -39,6 +40,8 @@ type Options struct {
 	Compression layer.Compression `json:"compression,omitempty"`
 	// Registry takes the images: HOST[:PORT][/PREFIX]. "" pushes nothing.
 	Registry string `json:"registry,omitempty"`
+	// Talk is how the registry is talked to. It decides about no result.
+	Talk registry.Options `json:"-"`
 	// Tool is the version of this program, for the labels.
 	Tool string `json:"tool,omitempty"`
 }
@@ -62,7 +65,7 @@ func New(o Options, profiles []profile.Profile) *Stage {
 func (s *Stage) Run(ctx context.Context, env *pipeline.Env, source handoff.Source, _ handoff.Split, plan handoff.Plan) (handoff.Images, error) {
 	out, reasons, err := s.run(ctx, env, source, plan)
 	if err != nil {
-		return handoff.Images{}, fmt.Errorf("images: %w", err)
+		return handoff.Images{}, err
 	}
 	if len(reasons) > 0 {
 		return out, &pipeline.Incomplete{Because: reasons}
@@ -71,10 +74,8 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, source handoff.Sourc
 }
 
 func (s *Stage) run(ctx context.Context, env *pipeline.Env, source handoff.Source, plan handoff.Plan) (out handoff.Images, reasons []string, err error) {
-	if len(plan.Workloads) > 0 && s.options.Registry != "" {
-		if err := s.reachable(ctx); err != nil {
-			return out, nil, err
-		}
+	if err := s.reachable(ctx, plan); err != nil {
+		return out, nil, err
 	}
 	cat, err := catalog.Open(ctx, env.Workspace.Path(workspace.Inventory))
 	if err != nil {
@@ -111,10 +112,8 @@ func (s *Stage) run(ctx context.Context, env *pipeline.Env, source handoff.Sourc
 		return out, nil, err
 	}
 	out.Notes = set.Notes
-	if s.options.Registry != "" {
-		if err := s.push(ctx, env, lay, &out); err != nil {
-			return out, nil, err
-		}
+	if err := s.push(ctx, env, &out); err != nil {
+		return out, nil, err
 	}
 	return out, reasons, nil
 }

@@ -2,13 +2,100 @@ package images
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/layer/registry"
+	"github.com/statelift/statelift/pipeline/workspace"
 )
 
-func (s *Stage) reachable(ctx context.Context) error { return nil }
-
-func (s *Stage) push(ctx context.Context, env *pipeline.Env, lay layout, out *handoff.Images) error {
+// reachable asks the registry before any work is done for it.
+func (s *Stage) reachable(ctx context.Context, plan handoff.Plan) error {
+	if s.options.Registry == "" {
+		return nil
+	}
+	r, err := registry.Open(s.options.Registry, s.options.Talk)
+	if err != nil {
+		return &pipeline.InputError{What: "--registry", Err: err}
+	}
+	for _, w := range plan.Workloads {
+		for _, c := range w.Containers {
+			return r.MayPush(ctx, c.Image)
+		}
+	}
 	return nil
+}
+
+// push brings the images to the registry, when there is one.
+func (s *Stage) push(ctx context.Context, env *pipeline.Env, out *handoff.Images) error {
+	if s.options.Registry == "" {
+		return nil
+	}
+	r, err := registry.Open(s.options.Registry, s.options.Talk)
+	if err != nil {
+		return &pipeline.InputError{What: "--registry", Err: err}
+	}
+	var images []registry.Image
+	var total int64
+	blobs := map[string]bool{}
+	for _, i := range out.Images {
+		images = append(images, registry.Image{Name: i.Name, Digest: i.Digest})
+		for _, l := range i.Layers {
+			if !blobs[l.Digest] {
+				blobs[l.Digest] = true
+				total += l.Size
+			}
+		}
+	}
+	env.Progress.Begin("push", "bytes", total)
+	defer env.Progress.End()
+	if err := r.Push(ctx, env.Workspace.Path(workspace.Images), images, env.Progress.Add); err != nil {
+		return err
+	}
+	out.Registry = r.String()
+	for n := range out.Images {
+		out.Images[n].Ref = r.Ref(out.Images[n].Name, out.Images[n].Digest)
+	}
+	return nil
+}
+
+// Recheck looks whether what an earlier run made is still there: the layout
+// with files of the right size, and the manifests in the registry. It says what
+// is not.
+func (s *Stage) Recheck(ctx context.Context, env *pipeline.Env, out handoff.Images) (stale string, err error) {
+	lay := layout{env.Workspace.Path(out.Layout)}
+	for _, i := range out.Images {
+		for _, l := range i.Layers {
+			fi, err := os.Stat(lay.blob(l.Digest))
+			if errors.Is(err, os.ErrNotExist) || err == nil && fi.Size() != l.Size {
+				return fmt.Sprintf("layer %s of image %s is not in %s", l.Digest, i.Name, out.Layout), nil
+			}
+			if err != nil {
+				return "", err
+			}
+		}
+		if _, err := os.Stat(lay.blob(i.Digest)); err != nil {
+			return fmt.Sprintf("image %s is not in %s", i.Name, out.Layout), nil
+		}
+	}
+	if out.Registry == "" {
+		return "", nil
+	}
+	r, err := registry.Open(out.Registry, s.options.Talk)
+	if err != nil {
+		return "", err
+	}
+	for _, i := range out.Images {
+		has, err := r.Has(ctx, registry.Image{Name: i.Name, Digest: i.Digest})
+		if err != nil {
+			return "", err
+		}
+		if !has {
+			return fmt.Sprintf("registry %s has no image %s any more", out.Registry, i.Name), nil
+		}
+	}
+	return "", nil
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"os"
@@ -87,7 +86,7 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, source handoff.Sourc
 	env.Progress.Begin("objects", "bytes", plan.Objects.Bytes)
 	defer env.Progress.End()
 	if err := r.all(ctx); err != nil {
-		return out, fmt.Errorf("objects: %w", err)
+		return out, err
 	}
 	if len(r.changed) > 0 {
 		return r.out, &pipeline.Incomplete{Because: r.changed}

@@ -1,0 +1,102 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// ruled is a transport that speaks plain http to this machine only, and gives a
+// request up when no byte moves for too long.
+type ruled struct {
+	next  http.RoundTripper
+	stall time.Duration
+}
+
+// stalledError is worth another attempt, so it is Temporary.
+type stalledError struct{ after time.Duration }
+
+func (e stalledError) Error() string   { return fmt.Sprintf("nothing moved for %v", e.after) }
+func (e stalledError) Temporary() bool { return true }
+func (e stalledError) Timeout() bool   { return true }
+
+// RoundTrip implements http.RoundTripper.
+func (t *ruled) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Scheme != "https" && !thisMachine(req.URL.Hostname()) {
+		return nil, fmt.Errorf("%s speaks plain %s, which only a registry on this machine may", req.URL.Host, req.URL.Scheme)
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	stalled := stalledError{t.stall}
+	watch := &watchdog{timer: time.AfterFunc(t.stall, func() { cancel(stalled) }), every: t.stall}
+	end := func() { watch.timer.Stop(); cancel(nil) }
+	req = req.Clone(ctx)
+	if req.Body != nil && req.Body != http.NoBody {
+		req.Body = &watched{ReadCloser: req.Body, dog: watch}
+	}
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		end()
+		if context.Cause(ctx) == error(stalled) {
+			err = stalled
+		}
+		return nil, err
+	}
+	resp.Body = &watched{ReadCloser: resp.Body, dog: watch, end: end, fault: func(err error) error {
+		if context.Cause(ctx) == error(stalled) {
+			return stalled
+		}
+		return err
+	}}
+	return resp, nil
+}
+
+type watchdog struct {
+	timer *time.Timer
+	every time.Duration
+}
+
+// watched tells the watchdog that bytes move.
+type watched struct {
+	io.ReadCloser
+	dog   *watchdog
+	end   func()
+	fault func(error) error
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if n > 0 {
+		w.dog.timer.Reset(w.dog.every)
+	}
+	if err != nil && err != io.EOF && w.fault != nil {
+		err = w.fault(err)
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	err := w.ReadCloser.Close()
+	if w.end != nil {
+		w.end()
+	}
+	return err
+}
+
+func thisMachine(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// bound gives a context to requests of code that takes none.
+type bound struct {
+	ctx  context.Context
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b bound) RoundTrip(req *http.Request) (*http.Response, error) {
+	return b.next.RoundTrip(req.WithContext(b.ctx))
+}
