@@ -149,7 +149,10 @@ type PodVolume struct {
 	Origin Origin `json:"origin"`
 	Of     string `json:"of,omitempty"` // name of the Volume, FileSet or Share
 	// For ephemeral ones: what the directory must be like.
-	Dirs      []EphemeralDir `json:"dirs,omitempty"`
+	Dirs []EphemeralDir `json:"dirs,omitempty"`
+	// Files are empty files that must be there, each under the key of its path
+	// ([kubename.Key]); Mounts name them by SubPath.
+	Files     []EphemeralDir `json:"files,omitempty"`
 	Memory    bool           `json:"memory,omitempty"` // tmpfs, as /run was
 	SizeLimit int64          `json:"sizeLimit,omitempty"`
 }

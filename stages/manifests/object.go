@@ -1,6 +1,8 @@
 package manifests
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -67,9 +69,28 @@ func (w *writer) makeNamespace() {
 	}
 	m := w.meta(w.plan.Namespace, w.plan.Name, stepData)
 	m.Namespace = ""
-	// Copies and services that start as root need more than the restricted profile.
-	m.Labels["pod-security.kubernetes.io/enforce"] = "baseline"
+	m.Labels["pod-security.kubernetes.io/enforce"] = w.securityStandard()
 	w.add("Namespace", &corev1.Namespace{TypeMeta: typeMeta("v1", "Namespace"), ObjectMeta: m}, m, false)
+}
+
+// securityStandard is the Pod security standard that the plan keeps: baseline,
+// since copies and services that start as root need more than restricted allows;
+// privileged when a service needs a capability that baseline does not allow.
+func (w *writer) securityStandard() string {
+	baseline := []string{
+		"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP",
+		"SETUID", "SYS_CHROOT",
+	}
+	for _, wl := range w.plan.Workloads {
+		for _, c := range wl.Containers {
+			for _, name := range c.Capabilities {
+				if !slices.Contains(baseline, name) {
+					return "privileged"
+				}
+			}
+		}
+	}
+	return "baseline"
 }
 
 func ptr[T any](v T) *T { return &v }

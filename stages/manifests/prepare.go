@@ -9,6 +9,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/kubename"
 )
 
 // copiedVolume holds the files that a ConfigMap or Secret cannot give the owner
@@ -42,6 +43,9 @@ func (w *writer) prepare(wl handoff.Workload) *preparation {
 		if len(v.Dirs) > 0 {
 			p.directories(v, links)
 		}
+		if len(v.Files) > 0 {
+			p.files(v)
+		}
 	}
 	for _, v := range wl.Mounts {
 		if v.Origin == handoff.FromConfig || v.Origin == handoff.FromSecret {
@@ -74,6 +78,19 @@ func (p *preparation) directories(v handoff.PodVolume, links map[hostpath.Path]s
 			p.run("ln -sfn %s %s", quote(links[path]), quote(string(at.Join(path.Below(root.Path).Rel()))))
 		}
 	}
+}
+
+// files makes empty files, each under its key.
+func (p *preparation) files(v handoff.PodVolume) {
+	at := hostpath.Path(prepareRoot).Join(v.Name)
+	p.mounts = append(p.mounts, corev1.VolumeMount{Name: v.Name, MountPath: string(at)})
+	for _, f := range v.Files {
+		name := quote(string(at.Join(kubename.Key(string(f.Path)))))
+		p.run("touch %s", name)
+		p.run("chown %d:%d %s", f.UID, f.GID, name)
+		p.run("chmod %04o %s", f.Mode, name)
+	}
+	p.must = true
 }
 
 // copyFiles copies the files of a set that need their own owner and mode.

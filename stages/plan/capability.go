@@ -25,7 +25,9 @@ func (p *planner) setCapabilities(ctx context.Context, s *service) {
 		if bound, ok := p.bounding(s); ok {
 			keep = slices.DeleteFunc(keep, func(c string) bool { return !slices.Contains(bound, c) })
 		}
-		if !s.job() && s.profile == nil {
+		if !s.job() && s.profile == nil && len(s.workers) > 0 {
+			p.risk("low", s.id, "starts as root and changes to its user by itself: it keeps "+strings.Join(keep, ", "), "let it start as its user, if its script allows that")
+		} else if !s.job() && s.profile == nil {
 			p.risk("medium", s.id, "runs as root, and no profile knows what it needs: it keeps "+strings.Join(keep, ", ")+" only", "give it a user of its own, or list its capabilities in an overlay")
 		}
 	}

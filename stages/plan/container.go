@@ -312,5 +312,11 @@ func pathOf(word string) (hostpath.Path, bool) {
 	if !strings.HasPrefix(word, "/") || len(word) == 1 || strings.ContainsAny(word, "\x00*?$") {
 		return "", false
 	}
-	return hostpath.Clean(word), true
+	path := hostpath.Clean(word)
+	for old, now := range map[hostpath.Path]hostpath.Path{"/var/run": "/run", "/var/lock": "/run/lock"} { // file-hierarchy(7)
+		if path.Within(old) {
+			return hostpath.Clean(string(now) + string(path)[len(old):]), true
+		}
+	}
+	return path, true
 }

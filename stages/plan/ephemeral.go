@@ -3,14 +3,17 @@ package plan
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/catalog"
+	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/kubename"
+	"github.com/statelift/statelift/pipeline/tree"
 )
 
 // makeEphemeral gives Pods the directories that were there on the host without
@@ -30,6 +33,9 @@ func (p *planner) makeEphemeral(ctx context.Context) error {
 				w.addVolume(handoff.PodVolume{Name: name, Origin: handoff.FromEphemeral, Dirs: []handoff.EphemeralDir{{Path: dir, Mode: 0o1777, Reason: "temporary files"}}})
 				s.addMount(handoff.Mount{Volume: name, Path: dir})
 			}
+		}
+		if err := p.logFiles(ctx, w); err != nil {
+			return err
 		}
 		p.shareRuntime(w)
 		if err := p.linkLogs(ctx, w); err != nil {
@@ -51,7 +57,8 @@ func (p *planner) ephemeralOf(s *service) []handoff.EphemeralDir {
 		out = append(out, d)
 	}
 	for _, d := range p.split.Ephemeral {
-		if slices.Contains(d.Serves, s.id) || (len(d.Serves) == 0 || inRun(d.Path)) && p.worksAs(s, d.UID) {
+		mine := slices.Contains(d.Serves, s.id) || p.claimedFor(s, d.Path) != "" || p.mentioned(s, d.Path) != "" && !inRun(d.Path)
+		if mine || p.worksAs(s, d.UID) && !slices.ContainsFunc(d.Serves, p.runsAlways) {
 			add(d)
 		}
 	}
@@ -91,6 +98,11 @@ func (p *planner) ephemeralOf(s *service) []handoff.EphemeralDir {
 	return out
 }
 
+// runsAlways reports whether a unit is a service of the plan that is no job.
+func (p *planner) runsAlways(unit string) bool {
+	return slices.ContainsFunc(p.services, func(s *service) bool { return s.id == unit && !s.job() })
+}
+
 // inVolume reports whether a volume of the service is mounted at the path or
 // above it.
 func (p *planner) inVolume(s *service, path hostpath.Path) bool {
@@ -121,19 +133,61 @@ func (p *planner) mountEphemeral(w *pod, s *service, d handoff.EphemeralDir) {
 
 func inRun(p hostpath.Path) bool { return p.Within("/run") || p.Within("/var/run") }
 
-// shareRuntime mounts the run-time directories in all containers of the Pod:
-// there are the sockets through which they talk.
+// shareRuntime mounts the run-time directories of a service in the containers of
+// the Pod that use it: there are the sockets through which they talk.
 func (p *planner) shareRuntime(w *pod) {
-	if len(w.services) < 2 {
-		return
-	}
-	for _, v := range w.Mounts {
-		if v.Origin == handoff.FromEphemeral && len(v.Dirs) > 0 && inRun(v.Dirs[0].Path) {
-			for _, s := range w.services {
-				s.addMount(handoff.Mount{Volume: v.Name, Path: v.Dirs[0].Path})
+	for _, b := range p.bonds {
+		if !slices.Contains(w.services, b.from) || !slices.Contains(w.services, b.to) {
+			continue
+		}
+		for _, v := range w.Mounts {
+			mounts := func(m handoff.Mount) bool { return m.Volume == v.Name }
+			if v.Origin == handoff.FromEphemeral && len(v.Dirs) > 0 && inRun(v.Dirs[0].Path) && slices.ContainsFunc(b.to.box.Mounts, mounts) {
+				b.from.addMount(handoff.Mount{Volume: v.Name, Path: v.Dirs[0].Path})
 			}
 		}
 	}
+}
+
+// logFiles makes the files that a service which is not root writes in a
+// directory that many share, such as /var/log/NAME.log: there it may write the
+// file but not make it. The file becomes an empty one of an emptyDir.
+func (p *planner) logFiles(ctx context.Context, w *pod) error {
+	for _, s := range w.services {
+		ids := s.workers
+		if !s.box.StartsAsRoot {
+			ids = s.identities()
+		}
+		for _, m := range s.mentions {
+			if !tooWide(m.path.Dir()) || !m.path.Within("/var") || tooWide(m.path) {
+				continue
+			}
+			e, err := p.host.cat.Lookup(ctx, m.path)
+			if errors.Is(err, catalog.ErrNoPath) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			owns := slices.ContainsFunc(ids, func(id identity) bool { return id.uid == e.UID && id.uid != 0 })
+			if e.Type != tree.Regular || e.Class == claim.Image || e.Class == claim.Volume || !owns {
+				continue
+			}
+			name := kubename.Label(s.box.Name+"-files", kubename.MaxLabel)
+			i := slices.IndexFunc(w.Mounts, func(v handoff.PodVolume) bool { return v.Name == name })
+			if i < 0 {
+				i = len(w.Mounts)
+				w.addVolume(handoff.PodVolume{Name: name, Origin: handoff.FromEphemeral})
+			}
+			file := handoff.EphemeralDir{Path: m.path, UID: e.UID, GID: e.GID, Mode: e.Mode, Reason: m.how}
+			if !slices.ContainsFunc(w.Mounts[i].Files, func(f handoff.EphemeralDir) bool { return f.Path == m.path }) {
+				w.Mounts[i].Files = append(w.Mounts[i].Files, file)
+			}
+			s.addMount(handoff.Mount{Volume: name, Path: m.path, SubPath: kubename.Key(string(m.path))})
+			p.risk("low", s.id, fmt.Sprintf("writes %s, which ends with the Pod and is in no log of the cluster", m.path), "let it log to standard output")
+		}
+	}
+	return nil
 }
 
 // linkLogs tells where log files lead to standard output, as profiles say.

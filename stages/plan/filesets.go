@@ -7,6 +7,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/profile"
@@ -61,6 +62,10 @@ func (p *planner) configFiles(ctx context.Context, class claim.Class) (map[strin
 			continue
 		}
 		f := configFile{KeyFile: handoff.KeyFile{Path: e.Path, Size: e.Size, Mode: e.Mode, UID: e.UID, GID: e.GID}}
+		if why := unmountable(e.Path); why != "" {
+			p.blocked = append(p.blocked, fmt.Sprintf("%s cannot be mounted as a file: %s; give its directory the class volume under paths in statelift.yaml", e.Path, why))
+			continue
+		}
 		f.services = p.configServices(e)
 		f.Copied = mustCopy(f)
 		groups[p.groupOf(f.services, class)] = append(groups[p.groupOf(f.services, class)], f)
@@ -86,14 +91,50 @@ func (p *planner) groupOf(services []*service, class claim.Class) string {
 }
 
 // configServices are the services that read the file: the one that the claim
-// names, those whose application it belongs to, those that name it.
+// names, those whose application it belongs to, those that name it. A file in an
+// application's directory that the application does not read itself, and that
+// somebody else names, is that one's alone.
 func (p *planner) configServices(e catalog.Placed) []*service {
 	made, _ := p.host.claim(e.Claim)
+	var named, other []*service
+	for _, s := range p.services {
+		exact := slices.ContainsFunc(s.mentions, func(m mention) bool { return m.path == e.Path })
+		ofPackage := e.Package != "" && e.Package == s.packageName()
+		switch {
+		case exact || p.readsSettings(s, e.Path):
+			named = append(named, s)
+		case made.Serves == s.id || ofPackage || p.claimedFor(s, e.Path) != "" || p.namesFile(s, e.Path):
+			other = append(other, s)
+		}
+	}
+	if len(named) > 0 && !slices.ContainsFunc(other, func(s *service) bool { return made.Serves == s.id && made.Reach == claim.Exact }) {
+		return p.inOrder(named, p.guestsOf(e.Path, other))
+	}
+	return p.inOrder(named, other)
+}
+
+// readsSettings reports whether settings of the service's applications were read
+// from the file.
+func (p *planner) readsSettings(s *service, file hostpath.Path) bool {
+	return slices.ContainsFunc(s.profiles(), func(q *profile.Profile) bool {
+		return slices.ContainsFunc(p.host.settings, func(v facts.Setting) bool { return v.Profile == q.Name && v.Path == file })
+	})
+}
+
+// guestsOf keeps services whose guest claims the file by name.
+func (p *planner) guestsOf(file hostpath.Path, services []*service) []*service {
+	return slices.DeleteFunc(slices.Clone(services), func(s *service) bool {
+		return !slices.ContainsFunc(s.guests, func(q *profile.Profile) bool {
+			return slices.ContainsFunc(p.host.claims, func(c claim.Claim) bool { return c.By == "profile "+q.Name && c.Path == file })
+		})
+	})
+}
+
+// inOrder joins lists in the order of the plan's services.
+func (p *planner) inOrder(a, b []*service) []*service {
 	var out []*service
 	for _, s := range p.services {
-		ofProfile := slices.ContainsFunc(s.profiles(), func(q *profile.Profile) bool { return made.By == "profile "+q.Name })
-		ofPackage := e.Package != "" && e.Package == s.packageName()
-		if made.Serves == s.id || ofProfile || ofPackage || p.namesFile(s, e.Path) {
+		if slices.Contains(a, s) || slices.Contains(b, s) {
 			out = append(out, s)
 		}
 	}

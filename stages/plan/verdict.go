@@ -45,9 +45,9 @@ func (p *planner) verdict(w *pod) handoff.Verdict {
 		volumes++
 		files, small, bytes = files+v.Files, small+v.SmallFiles, bytes+v.Bytes
 	}
-	fits := fmt.Sprintf("%d volumes with %d files (%d below 4 KiB) and %s fit the cluster", volumes, files, small, size(bytes))
+	fits := fmt.Sprintf("its state fits the cluster: volumes %d, files %d (%d of them below 4 KiB), %s", volumes, files, small, size(bytes))
 	if volumes == 0 {
-		fits = "it keeps no state"
+		fits = "it keeps no state of its own"
 	}
 	v := handoff.Verdict{School: handoff.InCluster, Reasons: []string{fits}}
 	switch {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -67,6 +69,10 @@ func (p *planner) finishVolume(v handoff.Volume, ties []tie, names *kubename.Nam
 		if t.s.profile != nil && len(t.s.profile.Data.Check) > 0 && len(v.Check) == 0 && t.writes {
 			v.Check = t.s.profile.Data.Check
 		}
+		if why := unmountable(v.Path); why != "" {
+			p.risk("high", t.s.id, fmt.Sprintf("%s cannot be mounted there: %s", v.Path, why), "move it on the host, or mount the directory above it")
+			continue
+		}
 		w := p.podOf(t.s)
 		pv := handoff.PodVolume{Name: v.Name, Origin: handoff.FromVolume, Of: v.Name}
 		if !v.Seed {
@@ -76,6 +82,20 @@ func (p *planner) finishVolume(v handoff.Volume, ties []tie, names *kubename.Nam
 		t.s.addMount(handoff.Mount{Volume: v.Name, Path: v.Path, ReadOnly: !t.writes})
 	}
 	p.plan.Volumes = append(p.plan.Volumes, v)
+}
+
+// unmountable says why Kubernetes cannot mount anything at the path, "" when it
+// can: a mountPath is UTF-8 and holds no colon.
+func unmountable(p hostpath.Path) string {
+	switch s := string(p); {
+	case !utf8.ValidString(s):
+		return "its name is not UTF-8"
+	case strings.Contains(s, ":"):
+		return "its name holds a colon"
+	case strings.IndexFunc(s, unicode.IsControl) >= 0:
+		return "its name holds a control character"
+	}
+	return ""
 }
 
 // request is the size of a claim: content with room, in whole GiB, at least one.
@@ -95,10 +115,8 @@ func (p *planner) tiesTo(ctx context.Context, root handoff.VolumeRoot) ([]tie, e
 			t.why = firstOf(root.Reason, "serves it")
 		case made.Serves != "" && made.Serves == s.id:
 			t.why = made.Reason
-		case slices.ContainsFunc(s.profiles(), func(q *profile.Profile) bool { return made.By == "profile "+q.Name }):
-			t.why = made.By
 		default:
-			t.why = p.mentioned(s, root.Path)
+			t.why = firstOf(p.claimedFor(s, root.Path), p.mentioned(s, root.Path))
 		}
 		writing := p.seenWriting(s, root.Path)
 		if writing != "" {
@@ -123,6 +141,34 @@ func (p *planner) tiesTo(ctx context.Context, root handoff.VolumeRoot) ([]tie, e
 		ties = byOwner
 	}
 	return ties, nil
+}
+
+// claimedFor is the profile of one of the service's applications that claims the
+// path, also when another claim won; "" when there is none.
+func (p *planner) claimedFor(s *service, path hostpath.Path) string {
+	for _, q := range s.profiles() {
+		by := "profile " + q.Name
+		for _, c := range p.host.claims {
+			if c.By != by {
+				continue
+			}
+			switch c.Reach {
+			case claim.Exact:
+				if c.Path == path {
+					return by
+				}
+			case claim.Tree:
+				if path.Within(c.Path) {
+					return by
+				}
+			case claim.Glob:
+				if claim.MatchGlob(c.Path, path) {
+					return by
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // mentioned says how the service names the path, something below it, or a

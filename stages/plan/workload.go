@@ -132,7 +132,7 @@ func (p *planner) placeNear() {
 		}
 		if job[near] {
 			// A job runs now and then only; nothing can follow it to a node.
-			p.risk("medium", w.Name, fmt.Sprintf("shares a volume with the job %s: both must happen to run on one node", near), "use a storage class that several nodes may mount")
+			p.risk("low", w.Name, fmt.Sprintf("shares a volume with the job %s: on two nodes at the same time, one waits for the other to end", near), "choose times that are apart, or a storage class that several nodes may mount")
 			continue
 		}
 		w.Near = near
