@@ -1,0 +1,215 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/atomicfile"
+	"github.com/statelift/statelift/pipeline/decisions"
+	"github.com/statelift/statelift/pipeline/profile"
+	"github.com/statelift/statelift/pipeline/progress"
+	"github.com/statelift/statelift/pipeline/workspace"
+	"github.com/statelift/statelift/stages"
+	"github.com/statelift/statelift/templates"
+)
+
+// request is what the command line asked for. It stays in the workspace, so
+// that `statelift run` without arguments goes on with the same.
+type request struct {
+	Source   string `json:"source"`
+	Checksum string `json:"checksum,omitempty"`
+	Registry string `json:"registry,omitempty"`
+	Store    string `json:"store,omitempty"`
+}
+
+// lift is an open workspace with its pipeline.
+type lift struct {
+	ws      workspace.Workspace
+	request request
+	runner  *pipeline.Runner
+	close   []func() error
+}
+
+// Close releases the workspace.
+func (l *lift) Close() error {
+	var errs []error
+	for i := len(l.close) - 1; i >= 0; i-- {
+		errs = append(errs, l.close[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// existing opens the workspace of an earlier run, without taking its lock: for
+// commands that only look.
+func (g *globals) existing() (workspace.Workspace, error) {
+	if !(workspace.Workspace{Dir: g.workspace}).Exists() {
+		return workspace.Workspace{}, errUsage{fmt.Errorf("%s is no workspace: make one with statelift plan or run, or name it with -w", g.workspace)}
+	}
+	return workspace.Open(g.workspace)
+}
+
+// open takes the workspace and wires the pipeline for the request. An empty
+// request goes on with the one that the workspace remembers.
+func (g *globals) open(ctx context.Context, req request) (_ *lift, err error) {
+	l := &lift{}
+	defer func() {
+		if err != nil {
+			l.Close()
+		}
+	}()
+	lookAgain := req.Source != ""
+	if !lookAgain {
+		if l.ws, err = g.existing(); err != nil {
+			return nil, err
+		}
+	} else if l.ws, err = workspace.Open(g.workspace); err != nil {
+		return nil, err
+	}
+	release, err := l.ws.Lock()
+	if err != nil {
+		return nil, err
+	}
+	l.close = append(l.close, func() error { release(); return nil })
+	if l.request, err = remember(l.ws, req); err != nil {
+		return nil, err
+	}
+	choices, err := readDecisions(l.ws)
+	if err != nil {
+		return nil, err
+	}
+	ledgers, err := pipeline.OpenLedgers(ctx, l.ws.Path(workspace.Run, "ledger.db"))
+	if err != nil {
+		return nil, err
+	}
+	l.close = append(l.close, ledgers.Close)
+	logFile, err := os.OpenFile(l.ws.Path(workspace.Run, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("log: %w", err)
+	}
+	l.close = append(l.close, logFile.Close)
+	bar := progress.New(g.err)
+	l.close = append(l.close, bar.Close)
+	deps, err := l.request.deps(choices, lookAgain)
+	if err != nil {
+		return nil, err
+	}
+	l.runner = g.runner(l, deps, ledgers, bar, io.MultiWriter(bar, logFile))
+	return l, nil
+}
+
+func (g *globals) runner(l *lift, deps stages.Deps, ledgers *pipeline.Ledgers, bar pipeline.Progress, log io.Writer) *pipeline.Runner {
+	granted := pipeline.Local
+	if deps.Registry != "" {
+		granted |= pipeline.Registry
+	}
+	if deps.Store != "" {
+		granted |= pipeline.Bucket
+	}
+	logger := g.logger(log)
+	return &pipeline.Runner{
+		Stages: stages.All(deps), Granted: granted, Version: programVersion(),
+		Env:     pipeline.Env{Log: logger, Workspace: l.ws, Progress: bar},
+		Ledgers: ledgers.Of,
+		Observe: func(e pipeline.Event) { observe(logger, e) },
+	}
+}
+
+func observe(log *slog.Logger, e pipeline.Event) {
+	switch e.State {
+	case pipeline.Running:
+		log.Info(e.Stage+" begins", "because", e.Why)
+	case pipeline.Fresh:
+		log.Debug(e.Stage + " is up to date")
+	case pipeline.Failed:
+		log.Error(e.Stage+" failed", "error", e.Why)
+	default:
+		log.Info(e.Stage+" "+string(e.State), "took", e.Elapsed.Round(1e6))
+	}
+}
+
+// deps are the request in the terms of the stages.
+func (r request) deps(choices decisions.Decisions, lookAgain bool) (stages.Deps, error) {
+	d := stages.Deps{
+		Source: r.Source, Checksum: r.Checksum, Registry: r.Registry, Store: r.Store,
+		Decisions: choices, LookAgain: lookAgain, Version: programVersion(),
+	}
+	var err error
+	if d.Profiles, err = profile.Load(templates.Profiles()); err != nil {
+		return d, fmt.Errorf("profiles: %w", err)
+	}
+	if d.Rules, err = profile.LoadRules(templates.Rules()); err != nil {
+		return d, fmt.Errorf("rules: %w", err)
+	}
+	return d, nil
+}
+
+const requestFile = "request.json"
+
+// recall reads what the workspace remembers.
+func recall(w workspace.Workspace) (request, error) {
+	var req request
+	data, err := os.ReadFile(w.Path(workspace.Run, requestFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return req, errUsage{fmt.Errorf("%s has no source yet: statelift run SOURCE -w %s", w.Dir, w.Dir)}
+	}
+	if err != nil {
+		return req, fmt.Errorf("request: %w", err)
+	}
+	if err := json.Unmarshal(data, &req); err != nil {
+		return req, fmt.Errorf("%s is damaged: %w", w.Path(workspace.Run, requestFile), err)
+	}
+	return req, nil
+}
+
+// remember completes the request from the one that the workspace remembers, and
+// stores it.
+func remember(w workspace.Workspace, req request) (request, error) {
+	old, err := recall(w)
+	switch {
+	case req.Source == "" && err != nil:
+		return req, err
+	case req.Source == "":
+		req.Source, req.Checksum = old.Source, old.Checksum
+		req.Registry = cmp.Or(req.Registry, old.Registry)
+		req.Store = cmp.Or(req.Store, old.Store)
+	case strings.Contains(req.Source, "://"):
+	default:
+		// The workspace may be used from another directory the next time.
+		if req.Source, err = filepath.Abs(req.Source); err != nil {
+			return req, fmt.Errorf("source: %w", err)
+		}
+	}
+	data, err := json.Marshal(req)
+	if err != nil {
+		return req, fmt.Errorf("request: %w", err)
+	}
+	return req, atomicfile.Write(w.Path(workspace.Run, requestFile), append(data, '\n'), 0o600)
+}
+
+// readDecisions reads statelift.yaml, and makes the commented one when there is
+// none.
+func readDecisions(w workspace.Workspace) (decisions.Decisions, error) {
+	name := w.Path(workspace.Decisions)
+	data, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		data = []byte(decisions.Template())
+		err = atomicfile.Write(name, data, 0o600)
+	}
+	if err != nil {
+		return decisions.Decisions{}, fmt.Errorf("decisions: %w", err)
+	}
+	d, err := decisions.Parse(workspace.Decisions, data)
+	if err != nil {
+		return d, &pipeline.InputError{What: w.Dir, Err: err}
+	}
+	return d, nil
+}

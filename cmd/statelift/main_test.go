@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/statelift/statelift/fixtures/tinyhost"
+)
+
+// TestMain lets the test binary be statelift itself: scripts and kill tests run
+// it as a process of its own.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"statelift": main,
+		"tinyhost": func() {
+			if err := errors.Join(os.MkdirAll(os.Args[1], 0o755), tinyhost.Build(os.Args[1])); err != nil {
+				os.Stderr.WriteString(err.Error() + "\n")
+				os.Exit(1)
+			}
+		},
+	})
+}
+
+// TestScripts are the specification of the command line, one script a promise.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+	})
+}
+
+// exits CODE COMMAND... runs a command and wants this exit code; what it printed
+// is for stdout and stderr.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("%v exits with %d, want %d", args[1:], got, want)
+	}
+}
+
+// statelift runs the program as a process and returns what it printed.
+func statelift(ctx context.Context, t *testing.T, args ...string) (stdout string, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, "statelift", args...)
+	out, err := cmd.Output()
+	return string(out), err
+}

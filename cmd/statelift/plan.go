@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/handoff"
+)
+
+func newPlan(g *globals) *cobra.Command {
+	var req request
+	cmd := &cobra.Command{
+		Use:   "plan [SOURCE]",
+		Short: "Dry run: scan, split, plan, report; touches only the workspace",
+		Long: `Scan SOURCE, decide for every path where it belongs, and write the plan and the
+report. Nothing outside the workspace is written, and no network is used unless
+SOURCE is a URL. Without SOURCE the plan is made again with the statelift.yaml of
+the workspace.`,
+		Example: `  statelift plan /
+  statelift plan /srv/old-host -w lift && xdg-open lift/report.html
+  statelift plan --json host.tar.gz | jq .volumes`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				req.Source = args[0]
+			}
+			dir, p, report, err := g.plan(cmd.Context(), req)
+			if p != nil {
+				err = errors.Join(g.print(p, func(w io.Writer) error { return writePlan(w, dir, *p, report) }), err)
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&req.Checksum, "checksum", "", "what the archive must be: sha256:HEX")
+	return cmd
+}
+
+// plan does the work of the command. The plan is nil when none came of it.
+func (g *globals) plan(ctx context.Context, req request) (dir string, _ *handoff.Plan, _ handoff.Report, err error) {
+	var report handoff.Report
+	l, err := g.open(ctx, req)
+	if err != nil {
+		return "", nil, report, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	l.runner.Granted = pipeline.Local
+	runErr := l.runner.Run(ctx, "report")
+	var incomplete *pipeline.Incomplete
+	if runErr != nil && !errors.As(runErr, &incomplete) {
+		return "", nil, report, runErr
+	}
+	p, err := pipeline.Read(l.ws, handoff.PlanKey)
+	if err != nil {
+		return "", nil, report, errors.Join(runErr, err)
+	}
+	report, err = pipeline.Read(l.ws, handoff.ReportKey)
+	return l.ws.Dir, &p, report, errors.Join(runErr, err)
+}
+
+func writePlan(w io.Writer, dir string, p handoff.Plan, report handoff.Report) error {
+	fmt.Fprintf(w, "%s: %s\n\n", p.Name, p.Host.PrettyName)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "WORKLOAD\tKIND\tCONTAINERS\tVERDICT")
+	for _, wl := range p.Workloads {
+		var names []string
+		for _, c := range wl.Containers {
+			names = append(names, c.Name)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", wl.Name, wl.Kind, strings.Join(names, ","), wl.Verdict.School)
+	}
+	fmt.Fprintln(tw)
+	fmt.Fprintln(tw, "VOLUME\tPATH\tDATA\tREQUEST\tACCESS")
+	for _, v := range p.Volumes {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", v.Name, v.Path, bytesText(v.Bytes), bytesText(v.Request), v.AccessMode)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	if err := writeBalance(w, p.Balance); err != nil {
+		return err
+	}
+	if n := len(p.Questions); n > 0 {
+		fmt.Fprintf(w, "\n%d questions for you; until they are answered in statelift.yaml the defaults hold:\n", n)
+		for _, q := range p.Questions {
+			fmt.Fprintf(w, "  %s: %s [%s]\n", q.ID, q.Text, q.Default)
+		}
+	}
+	for _, f := range report.Files {
+		fmt.Fprintf(w, "\nreport: %s", filepath.Join(dir, f.Name))
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/handoff"
+)
+
+// runOptions are the flags of run.
+type runOptions struct {
+	request
+	until string
+}
+
+// runSummary is what `statelift run --json` prints.
+type runSummary struct {
+	Workspace string            `json:"workspace"`
+	Report    string            `json:"report,omitempty"`
+	Balance   *handoff.Balance  `json:"balance,omitempty"`
+	Copies    *handoff.Copies   `json:"copies,omitempty"`
+	Verdicts  *handoff.Verdicts `json:"verdicts,omitempty"`
+}
+
+func newRun(g *globals) *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run [SOURCE]",
+		Short: "Run the whole pipeline; without SOURCE, go on with the workspace",
+		Long: `Run the whole pipeline on SOURCE: / for the running system, a directory with a
+root file system, or a tar archive (plain, gzip, zstd or xz), here or behind a
+URL. Without SOURCE it goes on with what the workspace remembers: what was
+confirmed is not done again.
+
+Without --registry and --store the run is a rehearsal: images in images/, objects
+in store/, volumes in volumes/, with the same code and the same proofs.
+Credentials come from the environment (AWS_ACCESS_KEY_ID and the like) and from
+the registry's usual files, never from the command line.`,
+		Example: `  statelift run /srv/old-host
+  statelift run / --until plan
+  statelift run host.tar.zst --checksum sha256:4f1c…
+  statelift run --store 's3://lift/objects?endpoint=https://s3.example' --registry registry.example/lift /srv/old-host`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				o.Source = args[0]
+			}
+			summary, err := g.run(cmd.Context(), o)
+			if summary != nil {
+				err = errors.Join(g.print(summary, summary.write), err)
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.until, "until", "", "stop after this stage (statelift stages lists them)")
+	f.StringVar(&o.Checksum, "checksum", "", "what the archive must be: sha256:HEX")
+	f.StringVar(&o.Registry, "registry", "", "push images to this registry, as HOST/PREFIX")
+	f.StringVar(&o.Store, "store", "", "put objects there: a directory, or s3://BUCKET/PREFIX?endpoint=URL")
+	return cmd
+}
+
+// run does the work of the command. The summary is nil when nothing came of it.
+func (g *globals) run(ctx context.Context, o runOptions) (_ *runSummary, err error) {
+	if err := checkFlags(o); err != nil {
+		return nil, err
+	}
+	l, err := g.open(ctx, o.request)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	runErr := l.runner.Run(ctx, o.until)
+	var incomplete *pipeline.Incomplete
+	if runErr != nil && !errors.As(runErr, &incomplete) {
+		return nil, runErr
+	}
+	s := &runSummary{Workspace: l.ws.Dir}
+	if p, err := pipeline.Read(l.ws, handoff.PlanKey); err == nil {
+		s.Balance = &p.Balance
+	}
+	if r, err := pipeline.Read(l.ws, handoff.ReportKey); err == nil && len(r.Files) > 0 {
+		s.Report = filepath.Join(l.ws.Dir, r.Files[0].Name)
+	}
+	if o.until != "" {
+		return s, runErr
+	}
+	if c, err := pipeline.Read(l.ws, handoff.CopiesKey); err == nil {
+		s.Copies = &c
+	}
+	v, err := pipeline.Read(l.ws, handoff.VerdictsKey)
+	if err != nil {
+		return s, errors.Join(runErr, err)
+	}
+	s.Verdicts = &v
+	return s, errors.Join(runErr, verdictError(v))
+}
+
+func checkFlags(o runOptions) error {
+	if o.until == "" {
+		return nil
+	}
+	for _, s := range stageNames() {
+		if s == o.until {
+			return nil
+		}
+	}
+	return errUsage{fmt.Errorf("--until %s: there is no such stage (%s)", o.until, strings.Join(stageNames(), ", "))}
+}
+
+func (s *runSummary) write(w io.Writer) error {
+	if s.Balance != nil {
+		if err := writeBalance(w, *s.Balance); err != nil {
+			return err
+		}
+	}
+	if s.Verdicts != nil {
+		fmt.Fprintln(w)
+		if err := writeVerdicts(w, *s.Verdicts); err != nil {
+			return err
+		}
+	}
+	if s.Report != "" {
+		fmt.Fprintf(w, "\nreport: %s\n", s.Report)
+	}
+	return nil
+}

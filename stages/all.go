@@ -1,0 +1,156 @@
+// Package stages is the pipeline: the one ordered list of its stages. Read it
+// first; each stage is the folder of its name.
+package stages
+
+import (
+	"context"
+
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/catalog"
+	"github.com/statelift/statelift/pipeline/decisions"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/profile"
+	"github.com/statelift/statelift/pipeline/workspace"
+	"github.com/statelift/statelift/stages/deploy"
+	"github.com/statelift/statelift/stages/images"
+	"github.com/statelift/statelift/stages/manifests"
+	"github.com/statelift/statelift/stages/objects"
+	"github.com/statelift/statelift/stages/plan"
+	"github.com/statelift/statelift/stages/report"
+	"github.com/statelift/statelift/stages/scan"
+	"github.com/statelift/statelift/stages/seed"
+	"github.com/statelift/statelift/stages/source"
+	"github.com/statelift/statelift/stages/split"
+	"github.com/statelift/statelift/templates"
+)
+
+// Deps are what the stages are made with: what the user asked for, and what
+// statelift knows.
+type Deps struct {
+	Source    string // what the user gave
+	Checksum  string // of an archive: sha256:HEX; "" checks nothing
+	Registry  string // takes the images; "" keeps them in the workspace
+	Store     string // takes the objects; "" is store/ in the workspace
+	LookAgain bool   // at the source, whether it still is as it was scanned
+	Version   string // of the program
+	Decisions decisions.Decisions
+	Profiles  []profile.Profile
+	Rules     profile.Rules
+}
+
+// All is the pipeline in its order. Making it does nothing else.
+func All(d Deps) []pipeline.Stage {
+	return []pipeline.Stage{
+		// What is lifted: a root, a directory, or an archive that is unpacked.
+		sourceStage(d),
+		// One row per path, and the facts, into inventory.db.
+		scanStage(d),
+		// One class per path, with the reason.
+		splitStage(d),
+		// Workloads, volumes, configuration, verdicts, questions.
+		pipeline.Step3(plan.Info(), plan.Options{Decisions: d.Decisions.ForPlan()}, handoff.SourceKey, handoff.InventoryKey, handoff.SplitKey, handoff.PlanKey,
+			plan.New(plan.Options{Decisions: d.Decisions.ForPlan()}, d.Profiles, d.Rules).Run),
+		// The same for people.
+		pipeline.Step3(report.Info(), nil, handoff.InventoryKey, handoff.SplitKey, handoff.PlanKey, handoff.ReportKey,
+			report.New(templates.Report).Run),
+		// What the host's programs are.
+		imagesStage(d),
+		// What no program needs by path.
+		objectsStage(d),
+		// What the volumes start with.
+		seedStage(),
+		// What the cluster is told.
+		pipeline.Step4(manifests.Info(), manifests.Options{}, handoff.SourceKey, handoff.PlanKey, handoff.ImagesKey, handoff.SeedsKey, handoff.ManifestsKey,
+			manifests.New(manifests.Options{}).Run),
+		// What fills the volumes, and proves it.
+		deployStage(),
+	}
+}
+
+func sourceStage(d Deps) pipeline.Stage {
+	o := source.Options{Spec: d.Source, Checksum: d.Checksum}
+	s := pipeline.Step0(source.Info(), o, handoff.SourceKey, source.New(o).Run)
+	return pipeline.Recheck(s, handoff.SourceKey, func(ctx context.Context, _ *pipeline.Env, src handoff.Source) (string, error) {
+		changed, err := source.Changed(ctx, src)
+		if err != nil || !changed {
+			return "", err
+		}
+		return "the source is another one", nil
+	})
+}
+
+func scanStage(d Deps) pipeline.Stage {
+	o := scan.Options{}
+	s := pipeline.Step1(scan.Info(), o, handoff.SourceKey, handoff.InventoryKey, scan.New(o, packages(), collectors(d)).Run)
+	return pipeline.Recheck(s, handoff.InventoryKey, func(ctx context.Context, env *pipeline.Env, inv handoff.Inventory) (string, error) {
+		return scanned(ctx, env, inv, d.LookAgain)
+	})
+}
+
+// scanned looks at the inventory, and at the source when it was named again.
+func scanned(ctx context.Context, env *pipeline.Env, inv handoff.Inventory, lookAgain bool) (stale string, err error) {
+	cat, err := catalog.Open(ctx, env.Workspace.Path(workspace.Inventory))
+	if err != nil {
+		return err.Error(), nil
+	}
+	defer cat.Close()
+	if digest, err := cat.Meta(ctx, catalog.MetaDigest); err != nil || digest != inv.Digest {
+		return "inventory.db is another one", nil
+	}
+	if !lookAgain {
+		return "", nil
+	}
+	src, err := pipeline.Read(env.Workspace, handoff.SourceKey)
+	if err != nil {
+		return "", err
+	}
+	changed, err := scan.Changed(ctx, src.Root, env.Workspace, cat)
+	if err != nil || !changed {
+		return "", err
+	}
+	return "the source changed", nil
+}
+
+func splitStage(d Deps) pipeline.Stage {
+	o := split.Options{Decisions: d.Decisions.ForSplit()}
+	s := pipeline.Step2(split.Info(), o, handoff.SourceKey, handoff.InventoryKey, handoff.SplitKey, split.New(o, d.Profiles, d.Rules).Run)
+	return pipeline.Recheck(s, handoff.SplitKey, func(ctx context.Context, env *pipeline.Env, done handoff.Split) (string, error) {
+		cat, err := catalog.Open(ctx, env.Workspace.Path(workspace.Inventory))
+		if err != nil {
+			return "", err
+		}
+		defer cat.Close()
+		if digest, err := cat.Meta(ctx, catalog.MetaPlacements); err != nil || digest != done.Digest {
+			return "the classes in inventory.db are others", err
+		}
+		return "", nil
+	})
+}
+
+func imagesStage(d Deps) pipeline.Stage {
+	o := images.Options{Registry: d.Registry, Tool: d.Version}
+	s := pipeline.Step3(images.Info(), o, handoff.SourceKey, handoff.SplitKey, handoff.PlanKey, handoff.ImagesKey, images.New(o, d.Profiles).Run)
+	if d.Registry != "" {
+		s.Effects |= pipeline.Registry
+	}
+	return s
+}
+
+func objectsStage(d Deps) pipeline.Stage {
+	o := objects.Options{Store: d.Store}
+	s := pipeline.Step2(objects.Info(), o, handoff.SourceKey, handoff.PlanKey, handoff.ObjectsKey, objects.New(o, nil).Run)
+	if d.Store != "" {
+		s.Effects |= pipeline.Bucket
+	}
+	return s
+}
+
+func seedStage() pipeline.Stage {
+	o := seed.Options{}
+	return pipeline.Step2(seed.Info(), o, handoff.PlanKey, handoff.SourceKey, handoff.SeedsKey, seed.New(o).Run)
+}
+
+func deployStage() pipeline.Stage {
+	o := deploy.Options{}
+	return pipeline.Step2(deploy.Info(), o, handoff.PlanKey, handoff.SeedsKey, handoff.CopiesKey, deploy.New(o).Run)
+}
