@@ -111,6 +111,9 @@ func byUnit(profiles []Profile, name, program string) (*Profile, bool) {
 			}
 		}
 		for _, pattern := range p.Recognise.Programs {
+			if len(p.Run.PartOf) > 0 {
+				break
+			}
 			if program != "" && score < 0 && claim.MatchGlob(hostpath.Path(pattern), hostpath.Clean(program)) {
 				best, score = p, 0
 			}
@@ -140,6 +143,11 @@ func byPresence(p *Profile, host Runnable) (claim.Evidence, bool) {
 		}
 	}
 	return claim.Evidence{}, false
+}
+
+// RunsCode reports whether a path is a program or code of the application.
+func (p *Profile) RunsCode(path hostpath.Path) bool {
+	return slices.ContainsFunc(p.Recognise.Programs, func(g string) bool { return claim.MatchGlob(hostpath.Path(g), path) })
 }
 
 func matchName(pattern, name string) bool {

@@ -40,7 +40,9 @@ type Profile struct {
 }
 
 // Recognise matches units (globs of names without the type: mariadb, php*-fpm),
-// packages (globs) and programs (globs of absolute paths of ExecStart).
+// packages (globs) and programs (globs of absolute paths of ExecStart). For an
+// application that runs in another one's process (Run.PartOf), programs are those
+// of its code by which a job is seen to use it.
 type Recognise struct {
 	Units    []string `json:"units,omitempty"`
 	Packages []string `json:"packages,omitempty"` // helps only together with a unit, or when there is no unit (a library of PHP code)
@@ -102,7 +104,8 @@ type Secrets struct {
 // Run is how the application runs in a container.
 type Run struct {
 	// Command runs the service in the foreground; {exec} is the program of
-	// ExecStart, {args} its arguments, {setting:KEY} a setting,
+	// ExecStart, {args} its arguments, {user} and {unit} the names of both,
+	// {setting:KEY} a setting,
 	// {setting:KEY|FALLBACK} one with a value for when it is not set. Empty:
 	// ExecStart as it is, for Type=simple, exec, notify.
 	Command []string      `json:"command,omitempty"`

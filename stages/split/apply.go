@@ -24,8 +24,10 @@ func (s *run) applyProfiles(ctx context.Context) error {
 		}
 	}
 	for _, e := range s.host.embedded {
-		if err := s.applyProfile(ctx, e.profile, e.serves, e.from); err != nil {
-			return err
+		for _, serves := range e.serves {
+			if err := s.applyProfile(ctx, e.profile, serves, e.from); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -132,6 +134,7 @@ func (s *run) profileClaim(ctx context.Context, c claim.Claim, pc profile.Path, 
 		s.scopes = append(s.scopes, scope{path: c.Path, serves: c.Serves, by: c.By, authority: c.Authority, secret: c.Class == claim.Secret, why: c.Reason, from: t.from})
 		return nil
 	case pc.Code:
+		c.Authority = claim.ByUnit // what is said of a part outweighs what is seen of the whole
 		return s.divide(ctx, division{claim: c})
 	}
 	s.claims.add(c)

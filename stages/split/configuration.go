@@ -59,9 +59,10 @@ func (s *run) configuration(ctx context.Context) error {
 	}
 	ucf := s.ucfSums()
 	owners := s.owners()
-	// The closest scope speaks: a file named in a setting before a tree.
+	// The closest scope speaks: a file that is named before a tree, a deep tree
+	// before a high one.
 	slices.SortStableFunc(s.scopes, func(a, b scope) int {
-		return cmp.Or(-cmp.Compare(a.authority, b.authority), -cmp.Compare(rank(a), rank(b)), -cmp.Compare(len(a.path), len(b.path)))
+		return cmp.Or(-cmp.Compare(rank(a), rank(b)), -cmp.Compare(len(a.path), len(b.path)), -cmp.Compare(a.authority, b.authority))
 	})
 	judge := func(n node) error { return s.configFile(ctx, n, made, ucf, owners) }
 	err = s.below(ctx, "/etc", judge)
@@ -107,11 +108,13 @@ func (s *run) configuration(ctx context.Context) error {
 func rank(c scope) int {
 	switch {
 	case c.secret:
-		return 2
+		return 3
 	case c.exact:
+		return 2
+	case claim.IsGlob(c.path):
 		return 1
 	}
-	return 0
+	return 1
 }
 
 // maxConfig bounds how many files of configuration are looked at in one tree.
@@ -145,24 +148,39 @@ func (s *run) configFile(ctx context.Context, n node, made *claim.Resolver, ucf 
 		})
 		return nil
 	}
-	i := slices.IndexFunc(s.scopes, func(c scope) bool { return c.reaches(n.path) })
-	if i < 0 {
-		return s.unserved(n, owners)
+	served := map[string]bool{}
+	for _, c := range s.scopes {
+		if served[c.serves] || !c.reaches(n.path) {
+			continue
+		}
+		served[c.serves] = true
+		_, isUCF := ucf[n.path]
+		if k, ok := s.configClaim(n, c, generated, isUCF); ok {
+			s.claims.add(k)
+		}
 	}
-	c := s.scopes[i]
-	k := claim.Claim{
-		Class: claim.Config, Reach: claim.Exact, Path: n.path, By: c.by, Authority: c.authority, Serves: c.serves, Confidence: c.confidence,
+	if len(served) == 0 {
+		s.unserved(n, owners)
+	}
+	return nil
+}
+
+// configClaim is what a scope says about a file; ok is false when the file stays
+// what it is. The first scope's claim wins, the others tell who reads it, too.
+func (s *run) configClaim(n node, c scope, generated, isUCF bool) (k claim.Claim, ok bool) {
+	k = claim.Claim{
+		Class: claim.Config, Reach: claim.Exact, Path: n.path, By: c.by, Authority: claim.ByProfile, Serves: c.serves, Confidence: c.confidence,
 		Evidence: []claim.Evidence{c.from},
 	}
-	switch _, isUCF := ucf[n.path]; {
+	switch {
 	case n.state == catalog.ConffileChanged:
 		k.Reason = fmt.Sprintf("it differs from what package %s shipped; %s", n.pkg, c.why)
 	case n.state == catalog.Changed, n.state == catalog.Unchecked && n.pkg != "":
-		return nil // a packaged file that is no conffile: image, patched or not
+		return k, false // a packaged file that is no conffile: image, patched or not
 	case isUCF:
 		k.Reason = fmt.Sprintf("it differs from what its package's script copied (ucf(1)); %s", c.why)
 	case generated && !c.secret:
-		return nil
+		return k, false
 	default:
 		k.Reason = "an administrator wrote it; " + c.why
 	}
@@ -176,14 +194,13 @@ func (s *run) configFile(ctx context.Context, n node, made *claim.Resolver, ucf 
 	case c.secret:
 		k.Class = claim.Secret
 	}
-	s.claims.add(k)
-	return nil
+	return k, true
 }
 
 // unserved is what differs from its package and serves no workload.
-func (s *run) unserved(n node, owners map[string][]string) error {
+func (s *run) unserved(n node, owners map[string][]string) {
 	if n.state != catalog.ConffileChanged {
-		return nil // places and host rules speak
+		return // places and host rules speak
 	}
 	c := claim.Claim{
 		Class: claim.Image, Reach: claim.Exact, Path: n.path, By: "rule configuration/changed", Authority: claim.ByPackage, Confidence: claim.Medium,
@@ -195,7 +212,6 @@ func (s *run) unserved(n node, owners map[string][]string) error {
 		c.Reason = fmt.Sprintf("configuration of %s, which serves no workload: %s", units[0], s.host.leftOut[units[0]])
 	}
 	s.claims.add(c)
-	return nil
 }
 
 // owners are the units that become nothing, by package. A package that has a

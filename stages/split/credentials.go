@@ -92,7 +92,7 @@ const maxScan = 1 << 20
 // readable tells the files that would be in an image or a ConfigMap, or whose
 // text becomes a manifest.
 func readable(n node, w claim.Claim) bool {
-	if n.size > maxScan {
+	if n.size > maxScan || packageDatabase(n.path) {
 		return false
 	}
 	switch w.Class {
@@ -102,6 +102,12 @@ func readable(n node, w claim.Claim) bool {
 		return manifestText(n.path)
 	}
 	return false
+}
+
+// packageDatabase is what the package manager itself keeps: scripts and lists
+// that every host with these packages has.
+func packageDatabase(p hostpath.Path) bool {
+	return p.Within("/var/lib/dpkg") || p.Within("/var/lib/rpm") || p.Within("/usr/lib/sysimage") || p.Within("/lib/apk")
 }
 
 // manifestText is what becomes manifests: units, jobs, init scripts.
@@ -207,6 +213,12 @@ func (s *run) carries(b suspect, found []handoff.Credential) {
 		c.Reason += "; " + b.winner.Reason
 	}
 	s.claims.add(c)
+	for _, k := range s.claims.list { // whoever else reads it
+		if k.Path == b.path && k.Reach == claim.Exact && k.Serves != "" && k.Serves != b.winner.Serves && (k.Class == claim.Config || k.Class == claim.Secret) {
+			c.Serves = k.Serves
+			s.claims.add(c)
+		}
+	}
 }
 
 // keyFile holds the key of the fingerprints, so that equal credentials can be

@@ -11,6 +11,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/profile"
@@ -39,7 +40,9 @@ func (s *run) ephemeral(ctx context.Context) ([]handoff.EphemeralDir, error) {
 		}
 	}
 	for _, e := range s.host.embedded {
-		s.profileDirs(e.profile, e.serves, add)
+		for _, serves := range e.serves {
+			s.profileDirs(e.profile, serves, add)
+		}
 	}
 	s.tmpfileDirs(add)
 	if err := s.claimedDirs(ctx, add); err != nil {
@@ -142,14 +145,16 @@ func (s *run) tmpfileDirs(add addDir) {
 		if len(t.Type) == 0 || !slices.Contains([]byte("dDqQe"), t.Type[0]) || placeOf(t.Path) != inRuntime || neverClaimed(t.Path) {
 			continue
 		}
-		serves := ""
+		var serves []string
+		if name, ok := packages[t.Package]; ok {
+			serves = append(serves, name)
+		}
 		for _, svc := range s.host.services {
-			if t.User != "" && t.User != "root" && (svc.user == t.User || svc.profile != nil && svc.profile.Run.User == t.User) {
-				serves = svc.name
+			if t.User != "" && t.User != "root" && s.runsAs(svc, t.User) && !slices.Contains(serves, svc.name) {
+				serves = append(serves, svc.name)
 			}
 		}
-		serves = cmp.Or(packages[t.Package], serves)
-		if t.Package != "" && serves == "" {
+		if t.Package != "" && len(serves) == 0 {
 			continue
 		}
 		mode, err := strconv.ParseUint(trimMode(t.Mode), 8, 12)
@@ -157,12 +162,20 @@ func (s *run) tmpfileDirs(add addDir) {
 			mode = 0o755
 		}
 		u := s.host.users[t.User]
-		d := handoff.EphemeralDir{Path: t.Path, UID: u.UID, GID: s.group(t.Group, u.GID), Mode: uint32(mode), Reason: at(t.Source, "tmpfiles.d").String()}
-		if serves != "" {
-			d.Serves = []string{serves}
-		}
-		add(d)
+		add(handoff.EphemeralDir{Path: t.Path, UID: u.UID, GID: s.group(t.Group, u.GID), Mode: uint32(mode), Serves: serves, Reason: at(t.Source, "tmpfiles.d").String()})
 	}
+}
+
+// runsAs reports whether a service, or the processes it starts, run as a user:
+// by its unit, its profile, or its own configuration (User of Apache, user of
+// nginx and of PHP-FPM's pools).
+func (s *run) runsAs(svc service, user string) bool {
+	if svc.user == user || svc.profile != nil && svc.profile.Run.User == user {
+		return true
+	}
+	return svc.profile != nil && slices.ContainsFunc(s.host.settings, func(x facts.Setting) bool {
+		return x.Profile == svc.profile.Name && strings.EqualFold(lastPart(x.Key), "user") && x.Value == user
+	})
 }
 
 func trimMode(mode string) string {

@@ -54,7 +54,7 @@ type service struct {
 // embedded is an application that runs in the process of another one.
 type embedded struct {
 	profile *profile.Profile
-	serves  string
+	serves  []string // the service in whose process it runs, and the jobs that run its code; never empty
 	from    claim.Evidence
 }
 
@@ -136,22 +136,47 @@ func (s *run) recognise(ctx context.Context) error {
 	s.crons(profiles)
 	for _, m := range matches {
 		if m.Unit == "" {
-			h.embedded = append(h.embedded, embedded{profile: m.Profile, serves: h.runner(m.Profile), from: m.Evidence})
+			h.embedded = append(h.embedded, embedded{profile: m.Profile, serves: h.runners(m.Profile), from: m.Evidence})
 		}
 	}
 	return nil
 }
 
-// runner is the service in whose process an application without its own runs.
-func (h *host) runner(p *profile.Profile) string {
+// runners are the service in whose process an application runs, and the jobs and
+// services that run its code. "" stands for nobody.
+func (h *host) runners(p *profile.Profile) []string {
+	var out []string
 	for _, of := range p.Run.PartOf {
 		for _, s := range h.services {
-			if s.profile != nil && s.profile.Name == of {
-				return s.name
+			if s.profile != nil && s.profile.Name == of && len(out) == 0 {
+				out = append(out, s.name)
 			}
 		}
 	}
-	return ""
+	for _, s := range h.services {
+		if !slices.Contains(out, s.name) && slices.ContainsFunc(s.commandPaths(), p.RunsCode) {
+			out = append(out, s.name)
+		}
+	}
+	if len(out) == 0 {
+		return []string{""}
+	}
+	return out
+}
+
+// commandPaths are the paths in the command lines of a unit or job.
+func (s service) commandPaths() []hostpath.Path {
+	switch {
+	case s.cron != nil:
+		return absolutePaths(s.cron.Command)
+	case s.unit != nil:
+		var out []hostpath.Path
+		for _, d := range s.unit.Values("Service", "ExecStart") {
+			out = append(out, absolutePaths(d.Value)...)
+		}
+		return out
+	}
+	return nil
 }
 
 func (s *run) units(matches map[string]profile.Match, profiles []profile.Profile) {

@@ -38,16 +38,16 @@ func (s *run) applyUnits(ctx context.Context) error {
 }
 
 func (svc service) claim(class claim.Class, reach claim.Reach, p hostpath.Path, reason string, from claim.Evidence) claim.Claim {
-	kind := "unit "
+	by := "unit " + svc.name
 	switch {
 	case svc.cron != nil:
-		kind = "cron "
+		by = "cron " + svc.base
 	case svc.script != nil:
-		kind = "init script "
+		by = "init script " + svc.base
 	}
 	return claim.Claim{
 		Class: class, Reach: reach, Path: p, Reason: reason, Evidence: []claim.Evidence{from},
-		By: kind + strings.TrimPrefix(svc.name, "cron:"), Authority: claim.ByUnit, Serves: svc.name,
+		By: by, Authority: claim.ByUnit, Serves: svc.name,
 	}
 }
 
