@@ -43,9 +43,6 @@ func (p *planner) describeUnit(s *service) {
 	}
 	if s.profile != nil {
 		s.box.StopSignal = s.profile.Run.StopSignal
-		if s.profile.Run.GraceSeconds > 0 {
-			s.grace = s.profile.Run.GraceSeconds
-		}
 	}
 	if d, ok := s.unit.Last("Service", "KillSignal"); ok && s.box.StopSignal == "" {
 		s.box.StopSignal = signalName(d.Value)
@@ -162,7 +159,7 @@ func (p *planner) profileCommand(s *service, main command) []string {
 			out = append(out, args...)
 			continue
 		}
-		if w, ok := p.placeholders(s, strings.ReplaceAll(w, "{exec}", program)); ok {
+		if w, ok := p.placeholders(s, strings.ReplaceAll(escapeArgument(w), "{exec}", program)); ok {
 			out = append(out, w)
 		}
 	}
@@ -280,7 +277,6 @@ func (p *planner) describeCron(s *service) {
 	c := s.cron
 	s.box.Evidence = append(s.box.Evidence, claim.Evidence{Path: c.Path, Line: c.Line, Fact: c.Schedule})
 	s.box.WorkDir = hostpath.Path(firstOf(s.env.vars["HOME"].value, "/"))
-	s.grace = 30
 	shell := firstOf(s.env.vars["SHELL"].value, "/bin/sh")
 	if c.Line == 0 { // a script of cron.daily and the like, which run-parts runs
 		s.box.Command = []string{string(c.Path)}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -32,7 +33,7 @@ func (p *planner) describe(ctx context.Context, s *service) error {
 	s.box.Profile = p.profileName(s)
 	s.box.Name = p.names.Unique(kubename.Label(p.nameOf(s), 40), s.id, 40)
 	s.box.Image = p.plan.ObjectName(s.box.Name)
-	s.grace = 90 // DefaultTimeoutStopSec= of systemd-system.conf(5)
+	s.grace = cmp.Or(p.runOf(s).GraceSeconds, 90) // DefaultTimeoutStopSec= of systemd-system.conf(5)
 	p.setIdentity(s)
 	if err := p.setEnvironment(ctx, s); err != nil {
 		return err
@@ -53,6 +54,18 @@ func (p *planner) describe(ctx context.Context, s *service) error {
 	p.setProbes(s)
 	p.setResources(s)
 	return nil
+}
+
+// runOf is how the service's profile runs it; without one, what the generic
+// profile of its kind says.
+func (p *planner) runOf(s *service) profile.Run {
+	if s.profile != nil {
+		return s.profile.Run
+	}
+	if generic, ok := profile.Generic(p.profiles, p.profileName(s)); ok {
+		return generic.Run
+	}
+	return profile.Run{}
 }
 
 func (p *planner) profileName(s *service) string {
@@ -93,11 +106,7 @@ func (p *planner) setIdentity(s *service) {
 	switch {
 	case name == "" && run.StartsAsRoot:
 		s.box.StartsAsRoot = true
-		if run.User != "" {
-			if u, ok := p.host.user(run.User); ok {
-				s.workers = append(s.workers, p.identity(u, run.Group))
-			}
-		}
+		p.setWorkers(s)
 		return
 	case name == "" && run.User != "":
 		name, group = run.User, firstOf(group, run.Group)
@@ -121,6 +130,37 @@ func (p *planner) setIdentity(s *service) {
 		}
 		slices.Sort(s.box.Groups)
 		s.box.Groups = slices.Compact(s.box.Groups)
+	}
+}
+
+// setWorkers finds the users to whom a service changes by itself: those that its
+// configuration names, else the profile's, else those of its run-time
+// directories.
+func (p *planner) setWorkers(s *service) {
+	run := s.profile.Run
+	add := func(user, group string) {
+		u, ok := p.host.users[user]
+		if !ok || u.UID == 0 {
+			return
+		}
+		id := p.identity(u, group)
+		if !slices.ContainsFunc(s.workers, func(w identity) bool { return w.uid == id.uid && w.gid == id.gid }) {
+			s.workers = append(s.workers, id)
+		}
+	}
+	for _, v := range p.host.settings {
+		if v.Profile == s.profile.Name && !v.Secret && profile.MatchKey("user", v.Key) {
+			user, _, _ := strings.Cut(strings.Trim(v.Value, `"'`), " ")
+			add(user, "")
+		}
+	}
+	if len(s.workers) == 0 {
+		add(run.User, run.Group)
+	}
+	for _, r := range run.Runtime {
+		if len(s.workers) == 0 {
+			add(r.User, "")
+		}
 	}
 }
 
@@ -259,8 +299,7 @@ func (p *planner) setResources(s *service) {
 	if s.job() {
 		r = handoff.Resources{CPU: jobCPU, Memory: jobMemory}
 	}
-	if s.profile != nil {
-		known := s.profile.Run.Resources
+	if known := p.runOf(s).Resources; known != (handoff.Resources{}) {
 		if known.CPU > 0 {
 			r.CPU = known.CPU
 		}
@@ -284,10 +323,32 @@ func (p *planner) setResources(s *service) {
 			r.Memory = sizeOf(d.Value)
 		}
 	}
+	p.raiseMemory(s, &r)
 	if r.MemoryLimit > 0 {
 		r.Memory = min(r.Memory, r.MemoryLimit)
 	}
 	s.box.Resources = r
+}
+
+// raiseMemory makes room for the buffers that an administrator gave a database:
+// it asks for all of them, and a limit leaves as much again.
+func (p *planner) raiseMemory(s *service, r *handoff.Resources) {
+	for _, v := range p.host.settings {
+		if s.profile == nil || v.Profile != s.profile.Name {
+			continue
+		}
+		for _, key := range []string{"innodb_buffer_pool_size", "key_buffer_size", "shared_buffers", "maxmemory"} {
+			n := sizeOf(strings.TrimSuffix(strings.ToUpper(strings.Trim(v.Value, `'"`)), "B"))
+			if n <= r.Memory/2 || !profile.MatchKey(key, v.Key) {
+				continue
+			}
+			r.Memory = max(r.Memory, n+n/4)
+			if r.MemoryLimit > 0 {
+				r.MemoryLimit = max(r.MemoryLimit, 2*n)
+			}
+			s.box.Evidence = append(s.box.Evidence, claim.Evidence{Path: v.Path, Line: v.Line, Fact: v.Key + " = " + v.Value})
+		}
+	}
 }
 
 // sizeOf reads a size of systemd.resource-control(5): bytes, or with K, M, G, T

@@ -58,7 +58,8 @@ func (p *planner) ephemeralOf(s *service) []handoff.EphemeralDir {
 	}
 	for _, d := range p.split.Ephemeral {
 		mine := slices.Contains(d.Serves, s.id) || p.claimedFor(s, d.Path) != "" || p.mentioned(s, d.Path) != "" && !inRun(d.Path)
-		if mine || p.worksAs(s, d.UID) && !slices.ContainsFunc(d.Serves, p.runsAlways) {
+		free := len(d.Serves) == 0 || inRun(d.Path) && !slices.ContainsFunc(d.Serves, p.runsAlways)
+		if mine || free && p.worksAs(s, d.UID) {
 			add(d)
 		}
 	}
