@@ -107,6 +107,13 @@ func Read[T any](w workspace.Workspace, k Key[T]) (T, error) {
 	return v, nil
 }
 
+// Reasons are why the stage that wrote a hand-off could not take everything
+// along; none when it could.
+func Reasons[T any](w workspace.Workspace, k Key[T]) ([]string, error) {
+	env, err := readEnvelope(w, k.name)
+	return env.Incomplete, err
+}
+
 func step[Out any](info Info, options any, out Key[Out], reads []string, run func(context.Context, *Env) (Out, error)) Stage {
 	opts, err := json.Marshal(options)
 	if err != nil {

@@ -13,6 +13,15 @@ type Images struct {
 	// Notes are what could not be kept exactly as it was: a hard link that had
 	// to become a copy.
 	Notes []string `json:"notes,omitempty"`
+	// Missing are paths of class image that are in no image.
+	Missing []Missing `json:"missing,omitempty"`
+}
+
+// Missing is a path that was not taken along, since it was not as the scan saw
+// it any more.
+type Missing struct {
+	Path hostpath.Path `json:"path"`
+	Why  string        `json:"why"`
 }
 
 // Image is one image.
@@ -40,8 +49,10 @@ type Objects struct {
 	Store       string `json:"store"` // for people, without credentials
 	Index       string `json:"index"` // name of the index in the store
 	IndexSHA256 string `json:"indexSHA256"`
-	Count       int64  `json:"count"`
-	Bytes       int64  `json:"bytes"`
+	Count       int64  `json:"count"` // of regular files, by path
+	Bytes       int64  `json:"bytes"` // a hard-linked inode counted once
+	// Missing are paths of class object that are not in the index.
+	Missing []Missing `json:"missing,omitempty"`
 }
 
 // IndexEntry is one line of the index of the store (JSON lines, by path).

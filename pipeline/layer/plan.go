@@ -122,5 +122,32 @@ func (p Plan) Items() iter.Seq2[Item, error] {
 	}
 }
 
+// Without writes the plan anew, to the file name, without some paths and without
+// all hard links to them; those come back too.
+func (p Plan) Without(name string, out map[hostpath.Path]bool) (_ Plan, links []hostpath.Path, err error) {
+	d, err := Begin(name)
+	if err != nil {
+		return Plan{}, nil, err
+	}
+	defer d.Discard()
+	for i, err := range p.Items() {
+		if err != nil {
+			return Plan{}, nil, err
+		}
+		switch {
+		case out[i.Path]:
+			continue
+		case out[i.Link]:
+			links = append(links, i.Path)
+			continue
+		}
+		if err := d.Add(i); err != nil {
+			return Plan{}, nil, err
+		}
+	}
+	plan, err := d.End()
+	return plan, links, err
+}
+
 // regular reports whether the item brings content of its own.
 func (i Item) regular() bool { return i.Type == tree.Regular && i.Link == "" }

@@ -63,59 +63,63 @@ func New(o Options, profiles []profile.Profile) *Stage {
 // and named in the [*pipeline.Incomplete] that it then returns beside the
 // images.
 func (s *Stage) Run(ctx context.Context, env *pipeline.Env, source handoff.Source, _ handoff.Split, plan handoff.Plan) (handoff.Images, error) {
-	out, reasons, err := s.run(ctx, env, source, plan)
+	out, err := s.run(ctx, env, source, plan)
 	if err != nil {
 		return handoff.Images{}, err
 	}
-	if len(reasons) > 0 {
-		return out, &pipeline.Incomplete{Because: reasons}
+	if len(out.Missing) == 0 {
+		return out, nil
 	}
-	return out, nil
+	var why pipeline.Incomplete
+	for _, m := range out.Missing {
+		why.Because = append(why.Because, m.Why)
+	}
+	return out, &why
 }
 
-func (s *Stage) run(ctx context.Context, env *pipeline.Env, source handoff.Source, plan handoff.Plan) (out handoff.Images, reasons []string, err error) {
+func (s *Stage) run(ctx context.Context, env *pipeline.Env, source handoff.Source, plan handoff.Plan) (out handoff.Images, err error) {
 	if err := s.reachable(ctx, plan); err != nil {
-		return out, nil, err
+		return out, err
 	}
 	cat, err := catalog.Open(ctx, env.Workspace.Path(workspace.Inventory))
 	if err != nil {
-		return out, nil, err
+		return out, err
 	}
 	defer cat.Close()
 	root, err := rootfs.Open(source.Root)
 	if err != nil {
-		return out, nil, err
+		return out, err
 	}
 	defer root.Close()
 	temp := env.Workspace.Path(workspace.Run, "images")
 	if err := os.RemoveAll(temp); err != nil {
-		return out, nil, err
+		return out, err
 	}
 	defer os.RemoveAll(temp)
 	set, err := s.draw(ctx, cat, root, plan, temp)
 	if err != nil {
-		return out, nil, err
+		return out, err
 	}
 	for _, note := range set.Notes {
 		env.Log.Info("image", "note", note)
 	}
 	lay, err := openLayout(env.Workspace.Path(workspace.Images))
 	if err != nil {
-		return out, nil, err
+		return out, err
 	}
-	blobs, reasons, err := s.layers(ctx, env, root, set, lay, temp)
+	blobs, missing, err := s.layers(ctx, env, root, set, lay, temp)
 	if err != nil {
-		return out, nil, err
+		return out, err
 	}
 	out, err = s.assemble(set, plan, lay, blobs)
 	if err != nil {
-		return out, nil, err
+		return out, err
 	}
-	out.Notes = set.Notes
+	out.Notes, out.Missing = set.Notes, missing
 	if err := s.push(ctx, env, &out); err != nil {
-		return out, nil, err
+		return out, err
 	}
-	return out, reasons, nil
+	return out, nil
 }
 
 // draw plans the layers, and makes sure that every path of class image is in
@@ -146,7 +150,7 @@ func (s *Stage) draw(ctx context.Context, cat *catalog.Catalog, root *rootfs.Roo
 // layers builds what is not there yet, the largest first so that the workers
 // end together, and proves every layer. It tells which files are not in them
 // since they changed.
-func (s *Stage) layers(ctx context.Context, env *pipeline.Env, root *rootfs.Root, set *imageset.Set, lay layout, temp string) (blobs []layer.Blob, changed []string, err error) {
+func (s *Stage) layers(ctx context.Context, env *pipeline.Env, root *rootfs.Root, set *imageset.Set, lay layout, temp string) (blobs []layer.Blob, missing []handoff.Missing, err error) {
 	order := make([]int, len(set.Layers))
 	var total int64
 	for i, l := range set.Layers {
@@ -178,7 +182,7 @@ func (s *Stage) layers(ctx context.Context, env *pipeline.Env, root *rootfs.Root
 	for i, w := range done {
 		set.Layers[i].Plan = w.plan
 		blobs = append(blobs, w.blob)
-		changed = append(changed, w.changed...)
+		missing = append(missing, w.missing...)
 	}
-	return blobs, changed, nil
+	return blobs, missing, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/layer"
 	"github.com/statelift/statelift/pipeline/layer/content"
@@ -24,7 +25,7 @@ type work struct {
 
 	plan    layer.Plan // without files that changed, when it is done
 	blob    layer.Blob
-	changed []string // which those are, and what changed
+	missing []handoff.Missing // which those are
 }
 
 // maxAttempts bounds how often a layer is begun again since files of it change.
@@ -45,7 +46,7 @@ func (w *work) do(ctx context.Context) error {
 			return err
 		}
 	}
-	return fmt.Errorf("files keep changing, the last one %s: plan again, while the source is quiet", w.changed[len(w.changed)-1])
+	return fmt.Errorf("files keep changing, the last one %s: plan again, while the source is quiet", w.missing[len(w.missing)-1].Why)
 }
 
 // format changes when the same plan would give other bytes, so that no older
@@ -109,28 +110,15 @@ func (w *work) without(files []*content.Changed) error {
 	out := make(map[hostpath.Path]bool, len(files))
 	for _, c := range files {
 		out[c.Path] = true
-		w.changed = append(w.changed, c.Error())
+		w.missing = append(w.missing, handoff.Missing{Path: c.Path, Why: c.Error()})
 	}
-	d, err := layer.Begin(fmt.Sprintf("%s-plan-%d", w.temp, len(w.changed)))
+	plan, links, err := w.plan.Without(fmt.Sprintf("%s-plan-%d", w.temp, len(w.missing)), out)
 	if err != nil {
 		return err
 	}
-	defer d.Discard()
-	for i, err := range w.plan.Items() {
-		if err != nil {
-			return err
-		}
-		switch {
-		case out[i.Path]:
-			continue
-		case out[i.Link]:
-			w.changed = append(w.changed, fmt.Sprintf("%s changed since the scan: it is %s", i.Path, i.Link))
-			continue
-		}
-		if err := d.Add(i); err != nil {
-			return err
-		}
+	w.plan = plan
+	for _, p := range links {
+		w.missing = append(w.missing, handoff.Missing{Path: p, Why: p.String() + " changed since the scan: its inode did"})
 	}
-	w.plan, err = d.End()
-	return err
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"hash"
 	"io"
 	"os"
@@ -82,16 +83,21 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, source handoff.Sourc
 		return out, err
 	}
 	defer st.Close()
-	r := &run{Env: env, cat: cat, root: root, store: st, workers: s.workers, out: handoff.Objects{Store: st.String(), Index: IndexName}}
+	r := &run{Env: env, cat: cat, root: root, store: st, workers: s.workers,
+		out: handoff.Objects{Store: st.String(), Index: IndexName}}
 	env.Progress.Begin("objects", "bytes", plan.Objects.Bytes)
 	defer env.Progress.End()
 	if err := r.all(ctx); err != nil {
 		return out, err
 	}
-	if len(r.changed) > 0 {
-		return r.out, &pipeline.Incomplete{Because: r.changed}
+	if len(r.out.Missing) == 0 {
+		return r.out, nil
 	}
-	return r.out, nil
+	var why pipeline.Incomplete
+	for _, m := range r.out.Missing {
+		why.Because = append(why.Because, m.Why)
+	}
+	return r.out, &why
 }
 
 type run struct {
@@ -101,9 +107,8 @@ type run struct {
 	store   store.Store
 	workers int
 
-	index   *bufio.Writer
-	out     handoff.Objects
-	changed []string
+	index *bufio.Writer
+	out   handoff.Objects
 }
 
 // job is one path on its way. The paths come back in order, whoever is ready
@@ -114,6 +119,9 @@ type job struct {
 	err   error
 	done  chan struct{}
 }
+
+// maxMissing bounds the files that may have changed.
+const maxMissing = 10_000
 
 // window is how many paths are on their way at most.
 const window = 256
@@ -212,7 +220,10 @@ func (r *run) collect(ctx context.Context, order <-chan *job) error {
 		}
 		var c *content.Changed
 		if errors.As(j.err, &c) {
-			r.changed = append(r.changed, c.Error())
+			r.out.Missing = append(r.out.Missing, handoff.Missing{Path: j.entry.Path, Why: c.Error()})
+			if len(r.out.Missing) > maxMissing {
+				return fmt.Errorf("over %d files changed since the scan, the last one %s: plan again, while the source is quiet", maxMissing, j.entry.Path)
+			}
 			continue
 		}
 		if j.err != nil {
