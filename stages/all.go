@@ -7,6 +7,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/catalog"
+	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/decisions"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/profile"
@@ -60,8 +61,7 @@ func All(d Deps) []pipeline.Stage {
 		// What the volumes start with.
 		seedStage(),
 		// What the cluster is told.
-		pipeline.Step4(manifests.Info(), manifests.Options{}, handoff.SourceKey, handoff.PlanKey, handoff.ImagesKey, handoff.SeedsKey, handoff.ManifestsKey,
-			manifests.New(manifests.Options{}).Run),
+		manifestsStage(),
 		// What fills the volumes, and proves it.
 		deployStage(),
 	}
@@ -133,7 +133,9 @@ func imagesStage(d Deps) pipeline.Stage {
 	if d.Registry != "" {
 		s.Effects |= pipeline.Registry
 	}
-	return s
+	// Sizes of volumes, questions and the like change no image.
+	s = pipeline.Part(s, handoff.PlanKey, func(p handoff.Plan) any { return []any{p.Name, p.Host, p.Workloads} })
+	return pipeline.Part(s, handoff.SplitKey, func(s handoff.Split) any { return s.Classes[claim.Image] })
 }
 
 func objectsStage(d Deps) pipeline.Stage {
@@ -142,15 +144,30 @@ func objectsStage(d Deps) pipeline.Stage {
 	if d.Store != "" {
 		s.Effects |= pipeline.Bucket
 	}
-	return s
+	s = pipeline.Part(s, handoff.PlanKey, func(handoff.Plan) any { return nil })
+	return pipeline.Part(pipeline.After(s, handoff.SplitKey), handoff.SplitKey, func(s handoff.Split) any { return s.Classes[claim.Object] })
 }
 
 func seedStage() pipeline.Stage {
 	o := seed.Options{}
-	return pipeline.Step2(seed.Info(), o, handoff.PlanKey, handoff.SourceKey, handoff.SeedsKey, seed.New(o).Run)
+	s := pipeline.Step2(seed.Info(), o, handoff.PlanKey, handoff.SourceKey, handoff.SeedsKey, seed.New(o).Run)
+	s = pipeline.Part(s, handoff.PlanKey, volumesOf)
+	return pipeline.Part(pipeline.After(s, handoff.SplitKey), handoff.SplitKey, func(s handoff.Split) any { return s.Classes[claim.Volume] })
+}
+
+func manifestsStage() pipeline.Stage {
+	o := manifests.Options{}
+	s := pipeline.Step4(manifests.Info(), o, handoff.SourceKey, handoff.PlanKey, handoff.ImagesKey, handoff.SeedsKey, handoff.ManifestsKey, manifests.New(o).Run)
+	// The content of configuration is read at the source: it counts, too.
+	return pipeline.Part(pipeline.After(s, handoff.SplitKey), handoff.SplitKey, func(s handoff.Split) any {
+		return []string{s.Classes[claim.Config], s.Classes[claim.Secret]}
+	})
 }
 
 func deployStage() pipeline.Stage {
 	o := deploy.Options{}
-	return pipeline.Step2(deploy.Info(), o, handoff.PlanKey, handoff.SeedsKey, handoff.CopiesKey, deploy.New(o).Run)
+	s := pipeline.Step2(deploy.Info(), o, handoff.PlanKey, handoff.SeedsKey, handoff.CopiesKey, deploy.New(o).Run)
+	return pipeline.Part(s, handoff.PlanKey, volumesOf)
 }
+
+func volumesOf(p handoff.Plan) any { return p.Volumes }

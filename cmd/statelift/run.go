@@ -61,6 +61,8 @@ the registry's usual files, never from the command line.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.until, "until", "", "stop after this stage (statelift stages lists them)")
+	// It fails for a flag that is not there; the test of the completion sees that.
+	_ = cmd.RegisterFlagCompletionFunc("until", cobra.FixedCompletions(stageNames(), cobra.ShellCompDirectiveNoFileComp))
 	f.StringVar(&o.Checksum, "checksum", "", "what the archive must be: sha256:HEX")
 	f.StringVar(&o.Registry, "registry", "", "push images to this registry, as HOST/PREFIX")
 	f.StringVar(&o.Store, "store", "", "put objects there: a directory, or s3://BUCKET/PREFIX?endpoint=URL")

@@ -11,6 +11,7 @@ import (
 	"hash"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/statelift/statelift/pipeline/atomicfile"
 	"github.com/statelift/statelift/pipeline/claim"
@@ -29,6 +30,7 @@ type Writer struct {
 	last       hostpath.Path
 	count      int64
 	digest     hash.Hash
+	line       []byte
 }
 
 // Create begins an inventory that will be at name. The caller ends it with
@@ -89,8 +91,8 @@ func (w *Writer) Add(ctx context.Context, e Entry) error {
 		}
 		xattrs = string(data)
 	}
-	fmt.Fprintf(w.digest, "%s\x00%s %o %d %d %d %d %d %d %d %d %d %d\x00%s\x00%v\x00%s\x00%s\x00%s\x00%s\n", e.Path, e.Type, e.Mode, e.UID, e.GID,
-		e.Size, e.Allocated, e.Mtime, e.Ctime, e.Dev, e.Ino, e.Nlink, e.Rdev, e.Target, xattrs, e.Package, e.State, e.Problem, e.FS)
+	w.line = e.AppendLine(w.line[:0])
+	w.digest.Write(w.line)
 	_, err := w.entry.ExecContext(ctx, w.count, text(string(e.Path)), string(e.Type), e.Mode, e.UID, e.GID, e.Size, e.Allocated,
 		e.Mtime, e.Ctime, int64(e.Dev), int64(e.Ino), e.Nlink, int64(e.Rdev), null(e.Target), xattrs,
 		null(e.Package), null(string(e.State)), null(e.Problem), null(e.FS))
@@ -98,6 +100,26 @@ func (w *Writer) Add(ctx context.Context, e Entry) error {
 		return fmt.Errorf("inventory: %s: %w", e.Path, err)
 	}
 	return nil
+}
+
+// AppendLine appends all that the scan knows of the entry, for digests: equal
+// lines, equal entries. ID and Link are no part of it.
+func (e Entry) AppendLine(b []byte) []byte {
+	for _, s := range []string{string(e.Path), string(e.Type), e.Target, e.Package, string(e.State), e.Problem, e.FS} {
+		b = append(append(b, s...), 0)
+	}
+	for _, n := range []int64{
+		int64(e.Mode), int64(e.UID), int64(e.GID), e.Size, e.Allocated, e.Mtime, e.Ctime,
+		int64(e.Dev), int64(e.Ino), int64(e.Nlink), int64(e.Rdev), int64(len(e.Xattrs)),
+	} {
+		b = append(strconv.AppendInt(b, n, 10), ' ')
+	}
+	for _, x := range e.Xattrs {
+		b = append(append(b, x.Name...), 0)
+		b = append(strconv.AppendInt(b, int64(len(x.Value)), 10), ' ')
+		b = append(b, x.Value...)
+	}
+	return append(b, '\n')
 }
 
 // AddFact stores v, one of the types of package facts, under its kind.

@@ -9,7 +9,10 @@ import (
 // inventory.db. Written by split, read by plan and images.
 type Split struct {
 	// Digest is the SHA-256 over all claims and placements of inventory.db.
-	Digest  string  `json:"digest"`
+	Digest string `json:"digest"`
+	// Classes has, for each class that any path has, the SHA-256 over its entries
+	// with the units that they serve.
+	Classes map[claim.Class]string `json:"classes"`
 	Balance Balance `json:"balance"`
 	// Volumes are the topmost directories of class volume: everything below
 	// them is in that volume.

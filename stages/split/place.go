@@ -43,6 +43,7 @@ func (s *run) place(ctx context.Context) (handoff.Split, error) {
 	}
 	out := p.split
 	out.Digest = digest
+	out.Classes = p.sums.hex()
 	out.Claims = len(s.claims.list)
 	out.Credentials = s.found
 	out.Ephemeral, err = s.ephemeral(ctx)
@@ -64,6 +65,7 @@ type placer struct {
 	split    handoff.Split
 	root     int  // index of the volume that the pass is in, -1 outside
 	mounted  bool // the volume has the claim for what is below its mount
+	sums     digests
 	count    int64
 }
 
@@ -71,7 +73,7 @@ type placer struct {
 const maxUnreadable = 1000
 
 func (p *placer) pass(ctx context.Context) error {
-	p.root = -1
+	p.root, p.sums = -1, digests{}
 	for e, err := range p.cat.Entries(ctx, catalog.Filter{}) {
 		if err != nil {
 			return err
@@ -90,6 +92,7 @@ func (p *placer) pass(ctx context.Context) error {
 		if p.count%1024 == 0 {
 			p.env.Progress.Add(1024)
 		}
+		p.sums.add(e.Entry, c)
 		p.account(e.Entry, c)
 	}
 	p.env.Progress.Add(p.count % 1024)
