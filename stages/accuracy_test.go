@@ -1,0 +1,165 @@
+package stages_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/catalog"
+	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/decisions"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/profile"
+	"github.com/statelift/statelift/pipeline/workspace"
+	"github.com/statelift/statelift/stages"
+	"github.com/statelift/statelift/templates"
+)
+
+// wantAccuracy is the part of the truth table that the split must get right, in
+// percent.
+const wantAccuracy = 95
+
+// TestAccuracy compares the split of a real host with a table that a person
+// made without looking at the rules.
+func TestAccuracy(t *testing.T) {
+	env := splitHost(t, buildHost(t, "wordpress"), decisions.Decisions{})
+	ctx := context.Background()
+	out, err := pipeline.Read(env.Workspace, handoff.SplitKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cat, err := catalog.Open(ctx, env.Workspace.Path(workspace.Inventory))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cat.Close()
+
+	rows := readTruth(t, "../fixtures/hosts/wordpress/truth.tsv")
+	if len(rows) < 80 {
+		t.Errorf("the truth table has %d paths, at least 80 are wanted", len(rows))
+	}
+	claims, err := cat.Claims(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := 0
+	for _, row := range rows {
+		e, err := cat.Lookup(ctx, row.path)
+		if err != nil {
+			t.Errorf("%s: %v", row.path, err)
+			continue
+		}
+		if e.Class == row.class {
+			right++
+			continue
+		}
+		why := claims[e.Claim-1]
+		t.Logf("%s: %s, the table says %s: %s\n\tbecause %s (%s, %v)", row.path, e.Class, row.class, row.why, why.Reason, why.By, why.Evidence)
+	}
+	percent := 100 * float64(right) / float64(len(rows))
+	fmt.Printf("accuracy: %d of %d (%.1f %%)\n", right, len(rows), percent)
+	if percent < wantAccuracy {
+		t.Errorf("accuracy %.1f %%, at least %d %% is wanted", percent, wantAccuracy)
+	}
+	if !out.Balance.Even() {
+		t.Errorf("the balance is not even: %+v", out.Balance)
+	}
+}
+
+type truth struct {
+	path  hostpath.Path
+	class claim.Class
+	why   string
+}
+
+func readTruth(t *testing.T, name string) []truth {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var rows []truth
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		cols := strings.Split(lines.Text(), "\t")
+		if len(cols) != 3 || cols[0] == "path" {
+			continue
+		}
+		p, err := hostpath.Parse(cols[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, truth{p, claim.Class(cols[1]), cols[2]})
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
+// buildHost gives the root of a host under fixtures/hosts, built when need be.
+func buildHost(t *testing.T, name string) string {
+	t.Helper()
+	if dir := os.Getenv("STATELIFT_TEST_HOST"); dir != "" {
+		return dir
+	}
+	cmd := exec.Command("../fixtures/hosts/build", name)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("fixtures/hosts/build %s: %v", name, err)
+	}
+	return filepath.Join(strings.TrimSpace(string(out)), "root")
+}
+
+// splitHost runs the pipeline up to the split, as the command line does.
+func splitHost(t *testing.T, root string, d decisions.Decisions) *pipeline.Env {
+	t.Helper()
+	dir := t.TempDir()
+	if keep := os.Getenv("STATELIFT_TEST_WORKSPACE"); keep != "" {
+		dir = keep
+	}
+	ws := workspace.Workspace{Dir: dir}
+	if err := os.MkdirAll(ws.Path(workspace.Run), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	profiles, err := profile.Load(templates.Profiles())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := profile.LoadRules(templates.Rules())
+	if err != nil {
+		t.Fatal(err)
+	}
+	runner := &pipeline.Runner{
+		Stages:  stages.All(stages.Deps{Source: root, Version: "test", Decisions: d, Profiles: profiles, Rules: rules}),
+		Granted: pipeline.Local, Version: "test",
+		Env:     pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: ws, Progress: silent{}},
+		Ledgers: func(string) pipeline.Ledger { return forgetful{} },
+	}
+	if err := runner.Run(context.Background(), "split"); err != nil {
+		t.Fatal(err)
+	}
+	return &runner.Env
+}
+
+type silent struct{}
+
+func (silent) Begin(string, string, int64) {}
+func (silent) Add(int64)                   {}
+func (silent) End()                        {}
+
+// forgetful is a ledger for stages that start again.
+type forgetful struct{}
+
+func (forgetful) Lookup(context.Context, string) (string, bool, error) { return "", false, nil }
+func (forgetful) Commit(context.Context, string, string) error         { return nil }
