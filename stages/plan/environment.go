@@ -51,6 +51,16 @@ func (e *environment) variables() variables {
 	return out
 }
 
+// reads reports whether variables come from the file.
+func (e *environment) reads(file hostpath.Path) bool {
+	for _, v := range e.vars {
+		if v.file == file {
+			return true
+		}
+	}
+	return false
+}
+
 // defaultPath is what systemd gives its services (systemd.exec(5), PATH).
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

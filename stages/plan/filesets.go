@@ -101,7 +101,7 @@ func (p *planner) configServices(e catalog.Placed) []*service {
 		exact := slices.ContainsFunc(s.mentions, func(m mention) bool { return m.path == e.Path })
 		ofPackage := e.Package != "" && e.Package == s.packageName()
 		switch {
-		case exact || p.readsSettings(s, e.Path):
+		case exact || p.readsSettings(s, e.Path) || s.env.reads(e.Path):
 			named = append(named, s)
 		case made.Serves == s.id || ofPackage || p.claimedFor(s, e.Path) != "" || p.namesFile(s, e.Path):
 			other = append(other, s)
@@ -260,11 +260,7 @@ func (p *planner) packGroup(group string, files []configFile, class claim.Class)
 // onlyVariables reports whether a file serves the service as its
 // EnvironmentFile alone: systemd read it, the service never did.
 func (p *planner) onlyVariables(s *service, file hostpath.Path) bool {
-	used := false
-	for _, v := range s.env.vars {
-		used = used || v.file == file
-	}
-	return used && !p.namesFile(s, file)
+	return s.env.reads(file) && !p.namesFile(s, file)
 }
 
 // nameVariable notes where a variable has found its place.
