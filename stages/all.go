@@ -22,6 +22,7 @@ import (
 	"github.com/statelift/statelift/stages/seed"
 	"github.com/statelift/statelift/stages/source"
 	"github.com/statelift/statelift/stages/split"
+	"github.com/statelift/statelift/stages/verify"
 	"github.com/statelift/statelift/templates"
 )
 
@@ -64,6 +65,8 @@ func All(d Deps) []pipeline.Stage {
 		manifestsStage(),
 		// What fills the volumes, and proves it.
 		deployStage(),
+		// All of it read back once more, wherever it is.
+		verifyStage(d),
 	}
 }
 
@@ -168,6 +171,25 @@ func deployStage() pipeline.Stage {
 	o := deploy.Options{}
 	s := pipeline.Step2(deploy.Info(), o, handoff.PlanKey, handoff.SeedsKey, handoff.CopiesKey, deploy.New(o).Run)
 	return pipeline.Part(s, handoff.PlanKey, volumesOf)
+}
+
+func verifyStage(d Deps) pipeline.Stage {
+	o := verify.Options{Store: d.Store}
+	v := verify.New(o, d.Profiles, nil)
+	s := pipeline.Step0(verify.Info(), o, handoff.VerdictsKey, func(ctx context.Context, env *pipeline.Env) (handoff.Verdicts, error) {
+		made, err := verify.ReadMade(env.Workspace)
+		if err != nil {
+			return handoff.Verdicts{}, err
+		}
+		return v.Run(ctx, env, made)
+	})
+	s = pipeline.After(s, handoff.SplitKey)
+	s = pipeline.After(s, handoff.PlanKey)
+	s = pipeline.After(s, handoff.ImagesKey)
+	s = pipeline.After(s, handoff.ObjectsKey)
+	s = pipeline.After(s, handoff.SeedsKey)
+	s = pipeline.After(s, handoff.ManifestsKey)
+	return pipeline.After(s, handoff.CopiesKey)
 }
 
 func volumesOf(p handoff.Plan) any { return p.Volumes }
