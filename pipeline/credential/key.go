@@ -39,34 +39,47 @@ func keyStrength(key string) strength {
 	return best
 }
 
-// mayHoldKey is a cheap test that lets nearly every line go by.
+// mayHoldKey is a cheap test that lets nearly every line go by: whether the
+// stem of a word that wordStrength knows is somewhere in s.
 func mayHoldKey(s string) bool {
 	for i := 0; i+1 < len(s); i++ {
+		stem := ""
 		switch s[i] | 0x20 {
 		case 'p':
-			if c := s[i+1] | 0x20; c == 'a' || c == 'w' || c == 's' {
+			switch s[i+1] | 0x20 {
+			case 'a':
+				stem = "pass"
+			case 'w':
 				return true
+			case 's':
+				stem = "psk"
 			}
 		case 's':
-			if c := s[i+1] | 0x20; c == 'e' || c == 'a' {
-				return true
+			switch s[i+1] | 0x20 {
+			case 'e':
+				stem = "secret"
+			case 'a':
+				stem = "salt"
 			}
 		case 't':
-			if s[i+1]|0x20 == 'o' {
-				return true
-			}
+			stem = "token"
 		case 'k':
-			if s[i+1]|0x20 == 'e' {
-				return true
+			stem = "key"
+			if s[i+1]|0x20 == 'e' && i+2 < len(s) && s[i+2]|0x20 == 'n' {
+				stem = "kennwort"
 			}
 		case 'c':
-			if c := s[i+1] | 0x20; c == 'r' || c == 'o' {
-				return true
+			stem = "cred"
+			if s[i+1]|0x20 == 'o' {
+				stem = "community"
 			}
 		case 'a':
-			if s[i+1]|0x20 == 'u' {
-				return true
-			}
+			stem = "auth"
+		case 'b':
+			stem = "bearer"
+		}
+		if stem != "" && len(s)-i >= len(stem) && strings.EqualFold(s[i:i+len(stem)], stem) {
+			return true
 		}
 	}
 	return false
@@ -119,11 +132,13 @@ func wordStrength(w []string, i int) strength {
 			return weak
 		}
 		return none
-	case "nopasswd", "nopassword", "bypass", "compass", "encompass", "surpass", "trespass", "overpass", "multipass":
+	case "nopasswd", "nopassword":
 		return none
 	default:
 		switch {
-		case hasSuffix(word, "password", "passwords", "passwd", "passwort", "passphrase", "kennwort", "pass", "pwd", "secret", "secrets"):
+		case hasSuffix(word, "password", "passwords", "passwd", "passwort", "passphrase", "kennwort", "pwd", "secret", "secrets"):
+			return strong
+		case strings.HasSuffix(word, "pass") && ownsPass(strings.TrimSuffix(word, "pass")):
 			return strong
 		case hasSuffix(word, "token", "apikey", "authkey", "secretkey", "accesskey", "privatekey"):
 			return weak
@@ -145,6 +160,18 @@ func hasSuffix(s string, suffixes ...string) bool {
 func passesOn(before string) bool {
 	switch before {
 	case "proxy", "fastcgi", "uwsgi", "scgi", "grpc", "memcached", "by", "multi", "first", "second", "one", "two", "single", "no":
+		return true
+	}
+	return false
+}
+
+// ownsPass is true for what stands before "pass" in one word when that means a
+// password: dbpass, requirepass; not compass, minipass.
+func ownsPass(before string) bool {
+	switch before {
+	case "db", "user", "my", "root", "admin", "smtp", "ftp", "mail", "ldap", "bind", "require", "http", "mysql", "pg", "sql", "redis", "mongo",
+		"store", "key", "keystore", "truststore", "web", "login", "imap", "pop", "sasl", "auth", "enc", "wp", "new", "old", "host", "api", "app",
+		"ssh", "sudo", "master", "guest", "tomcat", "database", "dba", "postgres", "rabbitmq", "mq", "rpc", "wifi", "vpn", "u", "d":
 		return true
 	}
 	return false
@@ -179,7 +206,7 @@ func about(last string) bool {
 		"handler", "helper", "function", "form", "input", "page", "link", "button", "mechanism", "mechanisms",
 		"certificate", "cert", "ca", "host", "port", "server", "protocol", "version", "prefix", "suffix", "env",
 		"exchange", "exchanges", "cache", "cached", "nag", "strategy", "generation", "generate", "generator", "source",
-		"management", "basic", "script", "support", "log":
+		"management", "basic", "script", "support", "log", "tag", "time", "cookie", "environment":
 		return true
 	}
 	return false

@@ -116,6 +116,9 @@ func skipBlanks(s string, i int) int {
 // of the line (of a key that leads it) or up to a delimiter.
 func literalOr(line string, i int, d dialect, whole bool) (value string, quoted bool, next int, ok bool) {
 	i = skipBlanks(line, i)
+	if d == config && strings.HasPrefix(line[i:], "`") { // a command of the shell
+		return "", false, 0, false
+	}
 	if v, n, ok := literal(line, i); ok {
 		after := strings.TrimLeft(line[n:], " \t")
 		if d == code && after != "" && strings.IndexByte(";,)]}?:#", after[0]) < 0 && !strings.HasPrefix(after, "//") && !strings.HasPrefix(after, "/*") {

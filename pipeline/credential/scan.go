@@ -125,9 +125,9 @@ func (s *scanner) line(line string) []Found {
 	for _, x := range hashSpans(line) {
 		add(Hash, "", line[x.from:x.to], sure)
 	}
-	if s.dialect == config && !comment {
+	if s.dialect == config && !comment && mayBeArgument(line) {
 		for _, x := range append(argumentSpans(line), sqlSpans(line)...) {
-			if v := line[x.from:x.to]; mayBeArgument(line) {
+			if v := line[x.from:x.to]; !LooksSecret(v) || looksRandom(v) { // new-password
 				add(Argument, "", v, claim.Medium)
 			}
 		}
@@ -171,10 +171,13 @@ func (s *scanner) pairs(text string, comment bool, add func(Kind, string, string
 				add(Commented, p.key, p.value, claim.Low)
 			}
 		case s.dialect == code:
-			if isConstant(text) || literalCredential(p.key, p.value) {
+			switch {
+			case isConstant(text) && strength == strong:
+				add(Password, p.key, p.value, claim.High)
+			case isConstant(text) || literalCredential(p.key, p.value):
 				add(Password, p.key, p.value, claim.Medium)
 			}
-		case strength == weak:
+		case strength == weak && s.dialect == config:
 			add(Password, p.key, p.value, claim.Medium)
 		default:
 			add(Password, p.key, p.value, claim.High)
@@ -200,6 +203,10 @@ func literalCredential(key, value string) bool {
 	case LooksSecret(value) && !looksRandom(value): // user_pass, new-password
 		return false
 	case strings.ContainsAny(value, "$%") && !looksRandom(value):
+		return false
+	case keyStrength(key) == weak && strings.Contains(value, " "):
+		return false
+	case strings.Trim(value, "0123456789.:,- ") == "" || value == "N/A":
 		return false
 	}
 	return strings.Trim(value, "#.-_/ ") != "" && !strings.HasPrefix(value, "#") && !strings.HasPrefix(value, ".")

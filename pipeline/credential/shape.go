@@ -25,22 +25,53 @@ type token struct {
 	set      func(byte) bool
 }
 
-func tokens() []token {
-	return []token{
-		{"AKIA", 16, 16, isUpperDigit}, {"ASIA", 16, 16, isUpperDigit},
-		{"ghp_", 36, 36, isWordByte}, {"gho_", 36, 36, isWordByte}, {"ghu_", 36, 36, isWordByte},
-		{"ghs_", 36, 255, isWordByte}, {"ghr_", 36, 255, isWordByte}, {"github_pat_", 60, 255, isWordByte},
-		{"glpat-", 20, 64, isTokenByte}, {"xoxb-", 20, 255, isTokenByte}, {"xoxp-", 20, 255, isTokenByte},
-		{"xoxa-", 20, 255, isTokenByte}, {"xoxs-", 20, 255, isTokenByte}, {"AIza", 35, 35, isTokenByte},
-		{"sk_live_", 16, 255, isWordByte}, {"rk_live_", 16, 255, isWordByte}, {"sk_test_", 16, 255, isWordByte},
-		{"npm_", 36, 36, isWordByte}, {"hvs.", 24, 255, isTokenByte}, {"dop_v1_", 64, 64, isWordByte},
-		{"SG.", 60, 80, isTokenByte}, {"pypi-AgE", 50, 255, isTokenByte}, {"sk-ant-", 24, 255, isTokenByte},
-		{"sk-proj-", 24, 255, isTokenByte},
+// tokensFrom lists the kinds of tokens that begin with c.
+func tokensFrom(c byte) []token {
+	switch c {
+	case 'A':
+		return []token{{"AKIA", 16, 16, isUpperDigit}, {"ASIA", 16, 16, isUpperDigit}, {"AIza", 35, 35, isTokenByte}}
+	case 'g':
+		return []token{
+			{"ghp_", 36, 36, isWordByte}, {"gho_", 36, 36, isWordByte}, {"ghu_", 36, 36, isWordByte}, {"ghs_", 36, 255, isWordByte},
+			{"ghr_", 36, 255, isWordByte}, {"github_pat_", 60, 255, isWordByte}, {"glpat-", 20, 64, isTokenByte},
+		}
+	case 'x':
+		return []token{{"xoxb-", 20, 255, isTokenByte}, {"xoxp-", 20, 255, isTokenByte}, {"xoxa-", 20, 255, isTokenByte}, {"xoxs-", 20, 255, isTokenByte}}
+	case 's':
+		return []token{
+			{"sk_live_", 16, 255, isWordByte}, {"sk_test_", 16, 255, isWordByte}, {"sk-ant-", 24, 255, isTokenByte},
+			{"sk-proj-", 24, 255, isTokenByte},
+		}
+	case 'r':
+		return []token{{"rk_live_", 16, 255, isWordByte}}
+	case 'n':
+		return []token{{"npm_", 36, 36, isWordByte}}
+	case 'h':
+		return []token{{"hvs.", 24, 255, isTokenByte}}
+	case 'd':
+		return []token{{"dop_v1_", 64, 64, isWordByte}}
+	case 'S':
+		return []token{{"SG.", 60, 80, isTokenByte}}
+	case 'p':
+		return []token{{"pypi-AgE", 50, 255, isTokenByte}}
 	}
+	return nil
 }
 
 func isUpperDigit(c byte) bool { return c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' }
 func isTokenByte(c byte) bool  { return isWordByte(c) || c == '-' || c == '.' }
+
+// beginsToken is a cheap test on the first bytes of a word.
+func beginsToken(s string) bool {
+	if len(s) < 12 {
+		return false
+	}
+	switch s[:2] {
+	case "AK", "AS", "AI", "gh", "gi", "gl", "xo", "sk", "rk", "np", "hv", "do", "SG", "py":
+		return true
+	}
+	return false
+}
 
 // tokenSpans finds tokens of known shape in s.
 func tokenSpans(s string) []span {
@@ -48,21 +79,23 @@ func tokenSpans(s string) []span {
 	if len(s) < 16 {
 		return nil
 	}
-	for _, t := range tokens() {
-		for at := 0; ; {
-			i := strings.Index(s[at:], t.prefix)
-			if i < 0 {
-				break
+	for i := 0; i < len(s); i++ {
+		if i > 0 && isWordByte(s[i-1]) || !beginsToken(s[i:]) {
+			continue
+		}
+		for _, t := range tokensFrom(s[i]) {
+			if !strings.HasPrefix(s[i:], t.prefix) {
+				continue
 			}
-			from := at + i
-			to := from + len(t.prefix)
+			to := i + len(t.prefix)
 			for to < len(s) && t.set(s[to]) {
 				to++
 			}
-			at = to
-			n := to - from - len(t.prefix)
-			if n >= t.min && n <= t.max && (from == 0 || !isWordByte(s[from-1])) && (to == len(s) || !isWordByte(s[to])) {
-				out = append(out, span{from, to})
+			n := to - i - len(t.prefix)
+			if n >= t.min && n <= t.max && (to == len(s) || !isWordByte(s[to])) {
+				out = append(out, span{i, to})
+				i = to - 1
+				break
 			}
 		}
 	}

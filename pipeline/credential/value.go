@@ -106,10 +106,16 @@ func isPath(v string) bool {
 	return false
 }
 
-// isRemark is true for a comment behind an empty value, for a port of
+// isRange is true for a version or a range of versions: ^7.0.3, ~1.2, >=1.0.
+func isRange(v string) bool {
+	n := strings.TrimLeft(v, "^~<>=v ")
+	return n != v && n != "" && strings.Trim(n, "0123456789.x*") == "" && strings.Contains(n, ".")
+}
+
+// isRemark is true for a version, for a comment behind an empty value, for a port of
 // services(5), and for a sentence about a password.
 func isRemark(v string) bool {
-	return strings.HasPrefix(v, "# ") || strings.HasPrefix(v, "; ") ||
+	return isRange(v) || strings.HasPrefix(v, "# ") || strings.HasPrefix(v, "; ") ||
 		strings.HasSuffix(v, "/tcp") || strings.HasSuffix(v, "/udp") ||
 		strings.Contains(v, " ") && strings.Contains(strings.ToLower(v), "password")
 }
