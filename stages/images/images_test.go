@@ -46,7 +46,7 @@ func image(t *testing.T, out handoff.Images, name string) handoff.Image {
 
 // The image of a workload, unpacked, is the host without what went elsewhere.
 func TestImageIsTheHost(t *testing.T) {
-	root := legacy(t)
+	root := hosttest.Legacy(t)
 	env, out := mustLift(t, root, images.Options{Tool: "1.0"})
 	to := unpack(t, env, image(t, out, "legacy-app"))
 	got := run(t, "rsync", "-aHAXnic", "--numeric-ids", "--delete", root+"/", to+"/")
@@ -104,13 +104,16 @@ cS+++++++++ opt/every/special/socket
 >f+++++++++ srv/app/site
 .d..t...... tmp/
 >f+++++++++ usr/local/bin/other
+cd+++++++++ var/backups/
+>f+++++++++ var/backups/dump.sql.gz
+>f+++++++++ var/backups/older.sql.gz
 >f+++++++++ var/lib/db/table
 >f+++++++++ var/log/app/app.log
 `
 
 // The layout is sound in the eyes of skopeo and umoci.
 func TestLayoutIsSound(t *testing.T) {
-	env, out := mustLift(t, legacy(t), images.Options{Tool: "1.0"})
+	env, out := mustLift(t, hosttest.Legacy(t), images.Options{Tool: "1.0"})
 	dir := env.Workspace.Path(workspace.Images)
 	var got struct {
 		Digest       string
@@ -165,8 +168,8 @@ func TestLayoutIsSound(t *testing.T) {
 // Two runs on two copies of a host, in different places and at different
 // times, with the workers in another order, give the same digests.
 func TestSameDigests(t *testing.T) {
-	_, first := mustLift(t, legacy(t), images.Options{Tool: "1.0"})
-	_, second := mustLift(t, legacy(t), images.Options{Tool: "1.0"})
+	_, first := mustLift(t, hosttest.Legacy(t), images.Options{Tool: "1.0"})
+	_, second := mustLift(t, hosttest.Legacy(t), images.Options{Tool: "1.0"})
 	if diff := cmp.Diff(first, second); diff != "" {
 		t.Errorf("the same host gives other images:\n%s", diff)
 	}
@@ -175,7 +178,7 @@ func TestSameDigests(t *testing.T) {
 // A second run builds nothing and gives the same; a layer that was damaged
 // meanwhile is built again.
 func TestRunAgain(t *testing.T) {
-	root := legacy(t)
+	root := hosttest.Legacy(t)
 	env, first := mustLift(t, root, images.Options{Tool: "1.0"})
 	before := run(t, "sh", "-c", `cd "$1" && find . -type f -path '*blobs*' -size +4k -printf '%P %T@ %i\n' | sort; cat index.json`, "sh", env.Workspace.Path(workspace.Images))
 	second, err := again(t, env, root, images.Options{Tool: "1.0"})
@@ -217,10 +220,10 @@ func TestRunAgain(t *testing.T) {
 
 // Nothing secret and no data is in any image.
 func TestNoPlantedString(t *testing.T) {
-	env, out := mustLift(t, legacy(t), images.Options{Tool: "1.0"})
+	env, out := mustLift(t, hosttest.Legacy(t), images.Options{Tool: "1.0"})
 	for _, img := range out.Images {
 		to := unpack(t, env, img)
-		for _, s := range planted {
+		for _, s := range hosttest.Planted {
 			found := run(t, "sh", "-c", `grep -rlF -e "$1" "$2" || true`, "sh", s, to)
 			if found != "" {
 				t.Errorf("%s: %q is in %s", img.Name, s, found)
@@ -235,7 +238,7 @@ func TestNoPlantedString(t *testing.T) {
 // All images share what is of packages and of nobody; each workload has its own
 // files alone, and a cron job those of all.
 func TestWhoHasWhat(t *testing.T) {
-	env, out := mustLift(t, legacy(t), images.Options{Tool: "1.0"})
+	env, out := mustLift(t, hosttest.Legacy(t), images.Options{Tool: "1.0"})
 	has := func(img, path string) bool {
 		_, err := os.Lstat(filepath.Join(unpack(t, env, image(t, out, img)), path))
 		return err == nil
@@ -279,10 +282,10 @@ func TestWhoHasWhat(t *testing.T) {
 // Files that changed since the scan are all named and left out, and the run is
 // incomplete. What was built before they changed stays good.
 func TestChangedSinceTheScan(t *testing.T) {
-	root := legacy(t)
+	root := hosttest.Legacy(t)
 	run(t, "sh", "-c", `ln "$1/usr/local/bin/app" "$1/usr/local/bin/app-link"`, "sh", root)
 	env := hosttest.Env(t, t.TempDir())
-	hosttest.Inventory(t, env, root, place, packages...)
+	hosttest.Inventory(t, env, root, hosttest.LegacyPlace, hosttest.LegacyPackages...)
 	run(t, "sh", "-c", `echo more >>"$1/usr/local/bin/app"; rm "$1/usr/bin/tool"`, "sh", root)
 	out, err := again(t, env, root, images.Options{Tool: "1.0"})
 	var inc *pipeline.Incomplete
@@ -311,7 +314,7 @@ func TestChangedSinceTheScan(t *testing.T) {
 // gzip layers are sound in the eyes of gzip and go-containerregistry, whose
 // validation does not know zstd.
 func TestGzip(t *testing.T) {
-	env, out := mustLift(t, legacy(t), images.Options{Compression: layer.Gzip})
+	env, out := mustLift(t, hosttest.Legacy(t), images.Options{Compression: layer.Gzip})
 	for _, l := range out.Images[0].Layers {
 		blob := env.Workspace.Path(workspace.Images, "blobs", "sha256", strings.TrimPrefix(l.Digest, "sha256:"))
 		run(t, "sh", "-c", `gzip -t <"$1"`, "sh", blob)

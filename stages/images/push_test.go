@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 
+	"github.com/statelift/statelift/pipeline/layer/hosttest"
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages/images"
 )
@@ -25,7 +26,7 @@ func TestPush(t *testing.T) {
 	}
 	srv := serve()
 	host := strings.TrimPrefix(srv.URL, "http://")
-	root := legacy(t)
+	root := hosttest.Legacy(t)
 	_, local := mustLift(t, root, images.Options{Tool: "1.0"})
 	o := images.Options{Tool: "1.0", Registry: host + "/team"}
 	env, out := mustLift(t, root, o)
@@ -38,7 +39,7 @@ func TestPush(t *testing.T) {
 			t.Errorf("%s: skopeo sees %s, want %s", i.Name, got, local.Images[n].Digest)
 		}
 	}
-	stage := images.New(o, profiles)
+	stage := images.New(o, hosttest.LegacyProfiles)
 	stale := func(want string) {
 		t.Helper()
 		got, err := stage.Recheck(t.Context(), env, out)
@@ -67,7 +68,7 @@ func TestPush(t *testing.T) {
 
 // What cannot work is said before any work is done.
 func TestRegistryIsAskedFirst(t *testing.T) {
-	env, _, err := lift(t, legacy(t), images.Options{Registry: "127.0.0.1:1"})
+	env, _, err := lift(t, hosttest.Legacy(t), images.Options{Registry: "127.0.0.1:1"})
 	if err == nil || !strings.Contains(err.Error(), "registry 127.0.0.1:1: ") {
 		t.Errorf("error = %v", err)
 	}

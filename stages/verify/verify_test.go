@@ -192,7 +192,9 @@ func TestDamage(t *testing.T) {
 	}{
 		"a shared layer": {
 			func(t *testing.T, l lifted) { flip(t, l.blob(image(l, "legacy-app").Layers[0].Digest)) },
-			func(lifted) []string { return []string{"image legacy-app", "image legacy-nightly", "image legacy-other"} },
+			func(lifted) []string {
+				return []string{"image legacy-app", "image legacy-nightly", "image legacy-other"}
+			},
 		},
 		"the layer of one": {
 			func(t *testing.T, l lifted) {

@@ -173,4 +173,7 @@ func Locked(p hostpath.Path, data []byte) error {
 	return nil
 }
 
+// IsAccounts reports whether p is one of the files of accounts.
+func IsAccounts(p hostpath.Path) bool { return accountFiles[p] }
+
 var accountFiles = map[hostpath.Path]bool{Passwd: true, Group: true, Shadow: true, Gshadow: true}
