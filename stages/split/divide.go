@@ -87,7 +87,7 @@ func (s *run) applications(ctx context.Context) error {
 		}
 		u := s.users[root]
 		c := claim.Claim{
-			Class: claim.Volume, Reach: claim.Tree, Path: root, Confidence: claim.Low, By: "rule application/srv", Authority: claim.ByDefault,
+			Class: claim.Volume, Reach: claim.Tree, Path: root, Confidence: claim.Low, By: "rule application/srv", Authority: claim.ByUnit,
 			Reason: "data in /srv that a service uses", Serves: u.serves, Evidence: []claim.Evidence{u.from},
 		}
 		if err := s.divide(ctx, division{claim: c}); err != nil {

@@ -84,7 +84,9 @@ func (s *run) mentionData(ctx context.Context, svc service, n node, m mention) e
 	}
 	switch nameKind(dir.Base(), tree.Directory) {
 	case codeName:
-		return nil
+		if !m.writes && !dataKey(m.key) {
+			return nil
+		}
 	case confName:
 		s.scopes = append(s.scopes, scope{path: dir, serves: svc.name, by: svc.claim("", "", dir, "", m.from).By, authority: claim.ByUnit,
 			why: fmt.Sprintf("configuration that %s names", describe(svc)), from: m.from})

@@ -49,7 +49,8 @@ type run struct {
 }
 
 // Run places every entry of the inventory. An *pipeline.InputError says that
-// statelift.yaml does not fit the host.
+// statelift.yaml does not fit the host, a *pipeline.Incomplete, with a whole
+// hand-off, that paths could not be read and nobody accepted that.
 func (s *Stage) Run(ctx context.Context, env *pipeline.Env, src handoff.Source, inv handoff.Inventory) (handoff.Split, error) {
 	cat, err := catalog.Open(ctx, env.Workspace.Path(workspace.Inventory))
 	if err != nil {
@@ -78,7 +79,22 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, src handoff.Source, 
 	if err != nil {
 		return handoff.Split{}, fmt.Errorf("split: %w", err)
 	}
-	return out, nil
+	return out, incomplete(out)
+}
+
+// incomplete names the first paths that could not be read.
+func incomplete(out handoff.Split) error {
+	if out.UnreadableCount == 0 {
+		return nil
+	}
+	err := &pipeline.Incomplete{}
+	for _, p := range out.Unreadable[:min(len(out.Unreadable), 10)] {
+		err.Because = append(err.Because, fmt.Sprintf("%s could not be read", p))
+	}
+	if more := out.UnreadableCount - int64(len(err.Because)); more > 0 {
+		err.Because = append(err.Because, fmt.Sprintf("%d more paths could not be read", more))
+	}
+	return err
 }
 
 // judge makes the claims. What comes first wins among equals.
@@ -94,6 +110,7 @@ func (s *run) judge(ctx context.Context) error {
 		s.applyRules,     // what only a host needs, what maintainer scripts make, places
 		s.applications,   // code and data in one tree
 		s.configuration,  // /etc and what services read
+		s.spare,          // code in directories that would be volumes by default
 		s.orphans,        // data in directories that stay in the image
 		s.applyDecisions, // statelift.yaml
 		s.credentials,    // text that carries one
