@@ -97,7 +97,7 @@ func (s *service) addProgram(name, line string, at facts.Source) {
 func programsIn(text string) []string {
 	var out []string
 	start := true
-	for _, w := range strings.FieldsFunc(strings.NewReplacer("|", " | ", ";", " ; ", "&", " & ", "(", " ( ", "`", " ( ").Replace(text), func(r rune) bool { return r == ' ' || r == '\t' }) {
+	for _, w := range strings.FieldsFunc(strings.NewReplacer(">&", ">", "|", " | ", ";", " ; ", "&", " & ", "(", " ( ", "`", " ( ").Replace(text), func(r rune) bool { return r == ' ' || r == '\t' }) {
 		switch w {
 		case "|", ";", "&", "(", "{", "if", "then", "else", "do", "while", "until", "!", "exec", "sudo", "nice", "ionice", "time", "xargs", "command", "nohup", "env":
 			start = true
@@ -124,7 +124,7 @@ func programsIn(text string) []string {
 func pathsInText(text string) []hostpath.Path {
 	var out []hostpath.Path
 	for i := 0; i < len(text); i++ {
-		if text[i] != '/' || i > 0 && (pathByte(text[i-1]) || strings.IndexByte("/$}*?)", text[i-1]) >= 0) {
+		if text[i] != '/' || i > 0 && (pathByte(text[i-1]) || strings.IndexByte("/$}*?)~", text[i-1]) >= 0) || strings.HasPrefix(text[i:], "//") {
 			continue
 		}
 		end := i
