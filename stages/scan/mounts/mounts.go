@@ -147,16 +147,18 @@ const Patience = 10 * time.Second
 
 // Within runs f, which may hang for ever in the kernel when a server is gone,
 // and gives up on it, not on the scan, after [Patience].
-func Within(f func() error) error {
+func Within(f func() error) error { return within(Patience, f) }
+
+func within(patience time.Duration, f func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- f() }()
-	timer := time.NewTimer(Patience)
+	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case err := <-done:
 		return err
 	case <-timer.C:
-		return fmt.Errorf("no answer within %s: %w", Patience, unix.ETIMEDOUT)
+		return fmt.Errorf("no answer within %s: %w", patience, unix.ETIMEDOUT)
 	}
 }
 

@@ -236,3 +236,80 @@ func TestWalkInspectsAndPrunes(t *testing.T) {
 		t.Errorf("%v, %d notes", err, notes)
 	}
 }
+
+// What goes away while it is walked is told, and not visited.
+func TestVanished(t *testing.T) {
+	dir := t.TempDir()
+	for i := range chunkNames + 10 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("f%04d", i)), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"a", "b"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var visited, vanished []string
+	err := Walk(context.Background(), Options{
+		Root: openRoot(t, dir), Workers: 1,
+		Inspect: func(_ context.Context, _ *os.File, it *Item) Inspector {
+			if it.Path == "/f0000" { // a and b were looked at, and not listed yet
+				os.Remove(filepath.Join(dir, "a"))
+				os.Remove(filepath.Join(dir, "b"))
+				os.Mkdir(filepath.Join(dir, "b"), 0o755)
+				os.Remove(filepath.Join(dir, "f0260"))
+			}
+			return nil
+		},
+		Vanished: func(p hostpath.Path, why string) error { vanished = append(vanished, string(p)+" "+why); return nil },
+	}, func(it *Item) error {
+		visited = append(visited, string(it.Path)+it.Problem)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"/a vanished before it was read", "/f0260 vanished while its directory was read"}
+	if diff := cmp.Diff(want, vanished); diff != "" {
+		t.Errorf("vanished (-want +got):\n%s", diff)
+	}
+	if visited[1] != "/b"+errReplaced.Error() && visited[1] != "/b" || len(visited) != 1+1+chunkNames+10-1 {
+		t.Errorf("visited %d: %v", len(visited), visited[:3])
+	}
+}
+
+// BenchmarkWalk and BenchmarkFind list the same 100,000 files.
+func BenchmarkWalk(b *testing.B) {
+	r := openRoot(b, manyFiles(b))
+	for b.Loop() {
+		if err := Walk(context.Background(), Options{Root: r}, func(*Item) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkFind(b *testing.B) {
+	dir := manyFiles(b)
+	for b.Loop() {
+		if err := exec.Command("find", dir, "-printf", `%P %y %m %U %G %s %T@ %l\0`).Run(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func manyFiles(b *testing.B) string {
+	dir := b.TempDir()
+	for i := range 1000 {
+		sub := filepath.Join(dir, fmt.Sprintf("d%d", i%30), fmt.Sprintf("e%d", i))
+		if err := os.MkdirAll(sub, 0o755); err != nil {
+			b.Fatal(err)
+		}
+		for j := range 100 {
+			if err := os.WriteFile(filepath.Join(sub, fmt.Sprintf("file-%d", j)), nil, 0o644); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	return dir
+}
