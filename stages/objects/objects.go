@@ -253,3 +253,46 @@ func (r *run) line(e catalog.Placed, name, sum string) error {
 	_, err = r.index.Write(append(data, '\n'))
 	return err
 }
+
+// Recheck looks whether what an earlier run stored is still there: the index,
+// and every object that it names, with size and checksum as the store tells
+// them. It says what is not.
+func (s *Stage) Recheck(ctx context.Context, env *pipeline.Env, out handoff.Objects) (stale string, err error) {
+	st, err := s.open(ctx, cmp.Or(s.options.Store, env.Workspace.Path(workspace.Store)))
+	if err != nil {
+		return "", err
+	}
+	defer st.Close()
+	index, o, err := st.Open(ctx, out.Index)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return fmt.Sprintf("%s has no %s any more", out.Store, out.Index), nil
+	case err != nil:
+		return "", err
+	}
+	defer index.Close()
+	if o.SHA256 != out.IndexSHA256 {
+		return fmt.Sprintf("%s in %s is another one", out.Index, out.Store), nil
+	}
+	lines := bufio.NewScanner(index)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var l handoff.IndexEntry
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			return fmt.Sprintf("%s in %s is damaged: %v", out.Index, out.Store, err), nil
+		}
+		if l.Object == "" {
+			continue
+		}
+		have, err := st.Stat(ctx, l.Object)
+		switch {
+		case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrMismatch):
+			return err.Error(), nil
+		case err != nil:
+			return "", err
+		case have.Size != l.Size || have.SHA256 != l.SHA256:
+			return fmt.Sprintf("%s has other content under %s", out.Store, l.Object), nil
+		}
+	}
+	return "", lines.Err()
+}

@@ -363,3 +363,36 @@ func FuzzName(f *testing.F) {
 		}
 	})
 }
+
+// What the store lost is noticed without reading it all.
+func TestRecheck(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "a"), []byte("content"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	env := prepare(t, root, everything)
+	out := mustLift(t, env, root)
+	stale := func() string {
+		t.Helper()
+		why, err := objects.New(objects.Options{}, nil).Recheck(t.Context(), env, out)
+		if err != nil {
+			t.Error(err)
+		}
+		return why
+	}
+	if why := stale(); why != "" {
+		t.Errorf("stale right after the run: %s", why)
+	}
+	for _, name := range []string{"objects/a", objects.IndexName} {
+		file := env.Workspace.Path(workspace.Store, name)
+		if err := os.Rename(file, file+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if why := stale(); !strings.Contains(why, name) {
+			t.Errorf("without %s: %q", name, why)
+		}
+		if err := os.Rename(file+".away", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

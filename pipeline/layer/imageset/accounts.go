@@ -74,18 +74,25 @@ func readSmall(ctx context.Context, c *catalog.Catalog, root *rootfs.Root, p hos
 // lock puts x, "see the shadow file", where a line of passwd or group holds
 // anything that could be a password.
 func lock(data []byte) []byte {
-	lines := strings.SplitAfter(string(data), "\n")
-	for n, line := range lines {
-		name, rest, ok := strings.Cut(line, ":")
-		if !ok {
-			continue
+	var b strings.Builder
+	for line := range strings.Lines(string(data)) {
+		text, hasEnd := strings.CutSuffix(line, "\n")
+		fields := strings.SplitN(text, ":", 3)
+		if len(fields) > 1 && !isLocked(fields[1], true) {
+			fields[1] = "x"
 		}
-		password, rest, ok := strings.Cut(rest, ":")
-		if ok && password != "x" && password != "*" && password != "!" {
-			lines[n] = name + ":x:" + rest
+		b.WriteString(strings.Join(fields, ":"))
+		if hasEnd {
+			b.WriteByte('\n')
 		}
 	}
-	return []byte(strings.Join(lines, ""))
+	return []byte(b.String())
+}
+
+// isLocked reports whether a password field lets nobody in. Elsewhere is for
+// passwd and group, where x says "see the shadow file".
+func isLocked(field string, elsewhere bool) bool {
+	return field == "*" || field == "!" || field == "!!" || elsewhere && field == "x"
 }
 
 // shadows makes shadow(5) or gshadow(5) with a locked password for every name
@@ -164,9 +171,7 @@ func Locked(p hostpath.Path, data []byte) error {
 		if len(fields) < 2 {
 			continue
 		}
-		switch pw := fields[1]; {
-		case pw == "*", strings.HasPrefix(pw, "!"), pw == "x" && (p == Passwd || p == Group):
-		default:
+		if !isLocked(fields[1], p == Passwd || p == Group) {
 			return fmt.Errorf("%s:%d: the password of %s is not locked", p, n, hostpath.Quote(fields[0]))
 		}
 	}

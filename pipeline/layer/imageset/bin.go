@@ -50,12 +50,13 @@ func (b *bin) add(ctx context.Context, i layer.Item) (full bool, err error) {
 	if made, err := b.flush(ctx, i.Path); err != nil || made {
 		return true, err
 	}
+	b.links.Resolve(&i)
 	if b.bytes > 0 && b.bytes+i.Bytes() > maxLayer {
 		if err := b.endPart(); err != nil {
 			return false, err
 		}
+		b.links.Resolve(&i) // the first of its inode in the next part
 	}
-	b.links.Resolve(&i)
 	return i.Link == "", b.append(ctx, i)
 }
 
