@@ -245,8 +245,23 @@ func TestBrokenUnits(t *testing.T) {
 	}
 }
 
+// wordpress is the root of the host that fixtures/hosts builds.
+func wordpress(t *testing.T) string {
+	t.Helper()
+	if dir := os.Getenv("STATELIFT_HOST_WORDPRESS"); dir != "" {
+		return filepath.Join(dir, "root")
+	}
+	cmd := exec.Command("../../../fixtures/hosts/build", "wordpress")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(strings.TrimSpace(string(out)), "root")
+}
+
 // TestStatesAgainstSystemctl compares with what systemctl itself says of a
-// root: this machine's, and the one of the table above that has most.
+// root: this machine's, a planted one, and the WordPress host's.
 func TestStatesAgainstSystemctl(t *testing.T) {
 	planted := plant(t, map[string]string{
 		"usr/lib/systemd/system/en.service":                      unitText("a"),
@@ -262,7 +277,7 @@ func TestStatesAgainstSystemctl(t *testing.T) {
 		"usr/lib/systemd/system/plain.service":                   unitText("a"),
 		"usr/lib/systemd/system/nick.service":                    "-> plain.service",
 	})
-	for _, root := range []string{"/", planted} {
+	for _, root := range []string{"/", planted, wordpress(t)} {
 		out, err := exec.Command("systemctl", "--root="+root, "list-unit-files", "--no-legend", "--no-pager").Output()
 		if err != nil {
 			t.Fatal(err)
