@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,8 +15,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/statelift/statelift/pipeline/atomicfile"
 )
 
 // Layout is an open layout. It is safe for concurrent use by one process; who
@@ -44,7 +41,7 @@ func Create(dir string) (*Layout, error) {
 			return nil, fmt.Errorf("layout: %w", err)
 		}
 	}
-	if err := atomicfile.Write(l.path("oci-layout"), []byte(`{"imageLayoutVersion":"1.0.0"}`), perm); err != nil {
+	if err := l.replace("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
 		return nil, fmt.Errorf("layout: %w", err)
 	}
 	return l, nil
@@ -188,6 +185,9 @@ func (w *Writer) Commit() (Digest, int64, error) {
 	d := DigestOf([32]byte(w.sum.Sum(nil)))
 	name, err := w.l.blob(d)
 	if err == nil {
+		// Let the disk begin now what Flush will wait for. Whether it does makes
+		// no difference but in time.
+		_ = unix.SyncFileRange(int(w.f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
 		err = w.f.Close()
 	}
 	if err == nil {
@@ -220,17 +220,29 @@ func (l *Layout) Flush() error {
 	return nil
 }
 
-// Put stores a small blob.
+// Put stores a small blob. It is not yet flushed to the disk.
 func (l *Layout) Put(data []byte) (Digest, error) {
-	d := DigestOf(sha256.Sum256(data))
-	name, err := l.blob(d)
+	w, err := l.Begin()
 	if err != nil {
 		return "", err
 	}
-	if have, err := os.ReadFile(name); err == nil && bytes.Equal(have, data) {
-		return d, nil
+	defer w.Abort()
+	if _, err := w.Write(data); err != nil {
+		return "", err
 	}
-	return d, atomicfile.Write(name, data, perm)
+	d, _, err := w.Commit()
+	return d, err
+}
+
+// replace writes a file that is whole or not there after a kill; Flush makes it
+// durable. (Flushing each file by itself would wait for all blobs each time: a
+// journaling file system orders them.)
+func (l *Layout) replace(name string, data []byte) error {
+	temp := l.path(partsDir + "/" + name)
+	if err := os.WriteFile(temp, data, perm); err != nil {
+		return err
+	}
+	return os.Rename(temp, l.path(name))
 }
 
 // Index reads index.json; a layout without one is empty.
@@ -249,13 +261,16 @@ func (l *Layout) Index() (Index, error) {
 	return ix, nil
 }
 
-// SetIndex replaces the entries of index.json, at once and durably.
+// SetIndex replaces the entries of index.json.
 func (l *Layout) SetIndex(manifests []Descriptor) error {
 	data, err := Marshal(Index{SchemaVersion: 2, MediaType: MediaIndex, Manifests: manifests})
 	if err != nil {
 		return fmt.Errorf("layout: index.json: %w", err)
 	}
-	return atomicfile.Write(l.path("index.json"), data, perm)
+	if err := l.replace("index.json", data); err != nil {
+		return fmt.Errorf("layout: %w", err)
+	}
+	return nil
 }
 
 // Prune removes the blobs that keep does not want, and what is unfinished.

@@ -23,7 +23,7 @@
 // leaves the other packs as they are.
 //
 // A large file ([Limits.LargeFrom]) is cut into parts of [Limits.PartSize] bytes,
-// each a blob of its own, compressed where a sample says that it pays. A part of
+// each a blob of its own, compressed where a sample says that this halves it. A part of
 // zeros has no blob. Files with holes at the source are marked sparse: their
 // blocks of 4,096 zeros become holes again. (Where exactly the holes lay is not
 // part of the seed, since that differs between file systems.)

