@@ -11,7 +11,6 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/profile"
-	"github.com/statelift/statelift/pipeline/tree"
 )
 
 // manyFiles is where mounting file by file becomes slow and hard to read.
@@ -26,14 +25,14 @@ type configFile struct {
 // makeFileSets packs configuration into ConfigMaps and credentials into Secrets,
 // for each workload its own; what several workloads need is made once.
 func (p *planner) makeFileSets(ctx context.Context) error {
+	groups, err := p.configFiles(ctx)
+	if err != nil {
+		return err
+	}
 	for _, class := range []claim.Class{claim.Config, claim.Secret} {
-		groups, err := p.configFiles(ctx, class)
-		if err != nil {
-			return err
-		}
-		p.addVariables(groups, class)
-		for _, name := range sortedKeys(groups) {
-			p.packGroup(name, groups[name], class)
+		p.addVariables(groups[class], class)
+		for _, name := range sortedKeys(groups[class]) {
+			p.packGroup(name, groups[class][name], class)
 		}
 	}
 	for _, s := range p.services {
@@ -49,32 +48,42 @@ const (
 	unclaimedGroup = "/unclaimed"
 )
 
-// configFiles collects the files of a class by the workload that needs them.
-// The list is kept in memory: configuration is small, and if it is not, the
-// limit of a ConfigMap is the lesser problem.
-func (p *planner) configFiles(ctx context.Context, class claim.Class) (map[string][]configFile, error) {
-	groups := map[string][]configFile{}
-	for e, err := range p.host.cat.Entries(ctx, catalog.Filter{Class: class}) {
-		if err != nil {
-			return nil, err
+// grouped are files by class and by the workload that needs them.
+type grouped map[claim.Class]map[string][]configFile
+
+// configFiles collects the files of class config and secret. The list is kept in
+// memory: configuration is small, and if it is not, the limit of a ConfigMap is
+// the lesser problem.
+func (p *planner) configFiles(ctx context.Context) (grouped, error) {
+	rows, err := p.host.cat.Query(ctx, `SELECT e.path, e.size, e.mode, e.uid, e.gid, coalesce(e.package, ''), p.class, p.claim
+		FROM placements p CROSS JOIN entries e ON e.id = p.entry WHERE p.class IN ('config', 'secret') AND e.type = 'f' ORDER BY p.entry`)
+	if err != nil {
+		return nil, fmt.Errorf("inventory: %w", err)
+	}
+	defer rows.Close()
+	groups := grouped{claim.Config: {}, claim.Secret: {}}
+	for rows.Next() {
+		var e catalog.Placed
+		var path []byte
+		if err := rows.Scan(&path, &e.Size, &e.Mode, &e.UID, &e.GID, &e.Package, &e.Class, &e.Claim); err != nil {
+			return nil, fmt.Errorf("inventory: %w", err)
 		}
-		if e.Type != tree.Regular {
-			continue
-		}
-		f := configFile{KeyFile: handoff.KeyFile{Path: e.Path, Size: e.Size, Mode: e.Mode, UID: e.UID, GID: e.GID}}
+		e.Path = hostpath.Path(path)
 		if why := unmountable(e.Path); why != "" {
 			p.blocked = append(p.blocked, fmt.Sprintf("%s cannot be mounted as a file: %s; give its directory the class volume under paths in statelift.yaml", e.Path, why))
 			continue
 		}
+		f := configFile{KeyFile: handoff.KeyFile{Path: e.Path, Size: e.Size, Mode: e.Mode, UID: e.UID, GID: e.GID}}
 		f.services = p.configServices(e)
 		f.Copied = mustCopy(f)
-		groups[p.groupOf(f.services, class)] = append(groups[p.groupOf(f.services, class)], f)
+		group := p.groupOf(f.services)
+		groups[e.Class][group] = append(groups[e.Class][group], f)
 	}
-	return groups, nil
+	return groups, rows.Err()
 }
 
 // groupOf is the one workload of the services, or what several share.
-func (p *planner) groupOf(services []*service, class claim.Class) string {
+func (p *planner) groupOf(services []*service) string {
 	name := ""
 	for _, s := range services {
 		switch w := p.podOf(s); {
@@ -174,17 +183,21 @@ func mustCopy(f configFile) bool {
 	return false
 }
 
-// reads reports whether owner, group and mode let the identity read a file.
-func (id identity) reads(uid, gid, mode uint32) bool {
+// reads and writes report whether owner, group and mode let the identity read or
+// write a file (path_resolution(7), Permissions).
+func (id identity) reads(uid, gid, mode uint32) bool  { return id.may(4, uid, gid, mode) }
+func (id identity) writes(uid, gid, mode uint32) bool { return id.may(2, uid, gid, mode) }
+
+func (id identity) may(bit, uid, gid, mode uint32) bool {
 	switch {
 	case id.uid == 0:
 		return true
 	case id.uid == uid:
-		return mode&0o400 != 0
+		return mode>>6&bit != 0
 	case id.gid == gid || slices.Contains(id.groups, gid):
-		return mode&0o040 != 0
+		return mode>>3&bit != 0
 	}
-	return mode&0o004 != 0
+	return mode&bit != 0
 }
 
 // addVariables adds the variables of EnvironmentFiles to the groups of their

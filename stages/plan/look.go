@@ -32,9 +32,9 @@ func (p *planner) lookAround(ctx context.Context) error {
 }
 
 func (p *planner) findLow(ctx context.Context) error {
-	rows, err := p.host.cat.Query(ctx, `SELECT c.id, sum(e.type='f'), sum(CASE WHEN e.type='f' AND e.link IS NULL THEN e.size ELSE 0 END), min(e.id)
-		FROM claims c JOIN placements p ON p.claim = c.id JOIN entries e ON e.id = p.entry
-		WHERE c.confidence = 'low' GROUP BY c.id ORDER BY 3 DESC, 4 LIMIT ?`, maxLook)
+	rows, err := p.host.cat.Query(ctx, `SELECT p.claim, sum(e.type='f'), sum(CASE WHEN e.type='f' AND e.link IS NULL THEN e.size ELSE 0 END), min(e.id)
+		FROM placements p CROSS JOIN entries e ON e.id = p.entry
+		WHERE p.claim IN (SELECT id FROM claims WHERE confidence = 'low') GROUP BY p.claim ORDER BY 3 DESC, 4 LIMIT ?`, maxLook)
 	if err != nil {
 		return fmt.Errorf("inventory: %w", err)
 	}
@@ -89,7 +89,7 @@ func (p *planner) findPatched(ctx context.Context) error {
 func (p *planner) sumObjects(ctx context.Context) error {
 	rows, err := p.host.cat.Query(ctx, `SELECT count(*), coalesce(sum(e.type='f'),0),
 		coalesce(sum(CASE WHEN e.type='f' AND e.link IS NULL THEN e.size ELSE 0 END),0), coalesce(max(CASE WHEN e.type='f' THEN e.size ELSE 0 END),0)
-		FROM entries e JOIN placements p ON p.entry = e.id WHERE p.class = 'object'`)
+		FROM placements p CROSS JOIN entries e ON e.id = p.entry WHERE p.class = 'object'`)
 	if err != nil {
 		return fmt.Errorf("inventory: %w", err)
 	}

@@ -249,7 +249,7 @@ func (h *host) writable(ctx context.Context, id identity, condition string, args
 	for _, g := range id.groups {
 		groups = append(groups, fmt.Sprint(g))
 	}
-	query := fmt.Sprintf(`SELECT 1 FROM entries e LEFT JOIN placements p ON p.entry = e.id WHERE %s AND e.type IN ('d','f') AND
+	query := fmt.Sprintf(`SELECT 1 FROM entries e WHERE %s AND e.type IN ('d','f') AND
 		CASE WHEN e.uid = %d THEN e.mode & 128 WHEN e.gid IN (%s) THEN e.mode & 16 ELSE e.mode & 2 END LIMIT 1`,
 		condition, id.uid, strings.Join(groups, ","))
 	rows, err := h.cat.Query(ctx, query, args...)
@@ -409,7 +409,7 @@ func (p *planner) objectDirectory(ctx context.Context, path hostpath.Path) (host
 		return "", false, nil
 	}
 	rows, err := p.host.cat.Query(ctx, `SELECT 1 FROM entries e JOIN placements p ON p.entry = e.id
-		WHERE e.id > ? AND e.path > ? AND e.path < ? AND p.class = 'object' LIMIT 1`, entry.ID, string(dir)+"/", string(dir)+"0")
+		WHERE e.path > ? AND e.path < ? AND p.class = 'object' LIMIT 1`, string(dir)+"/", string(dir)+"0")
 	if err != nil {
 		return "", false, fmt.Errorf("inventory: %w", err)
 	}

@@ -153,27 +153,42 @@ func rank(job, owner bool) int {
 // written by the users as which they work, so that whatever they write is
 // mounted.
 func (p *planner) closeRoots(ctx context.Context) error {
-	known := map[string]bool{}
+	kinds, err := p.host.imageKinds(ctx)
+	if err != nil {
+		return err
+	}
 	for _, s := range p.services {
 		if s.box.StartsAsRoot {
 			d, ok := s.unit.Last("Service", "ProtectSystem")
 			s.box.ReadOnlyRoot = ok && d.Value == "strict"
 			continue
 		}
-		all := true
-		for _, id := range s.identities() {
-			key := fmt.Sprint(id)
-			can, seen := known[key]
-			if !seen {
-				var err error
-				if can, err = p.host.writable(ctx, id, "p.class = 'image'"); err != nil {
-					return err
-				}
-				known[key] = can
-			}
-			all = all && !can
-		}
-		s.box.ReadOnlyRoot = all
+		s.box.ReadOnlyRoot = !slices.ContainsFunc(s.identities(), func(id identity) bool {
+			return slices.ContainsFunc(kinds, func(k fileKind) bool { return id.writes(k.uid, k.gid, k.mode) })
+		})
 	}
 	return nil
+}
+
+// fileKind is what decides who may write a file.
+type fileKind struct{ uid, gid, mode uint32 }
+
+// imageKinds are the owners and modes of all directories and files of class
+// image: few, however many files there are.
+func (h *host) imageKinds(ctx context.Context) ([]fileKind, error) {
+	rows, err := h.cat.Query(ctx, `SELECT DISTINCT e.uid, e.gid, e.mode & 146 FROM placements p CROSS JOIN entries e ON e.id = p.entry
+		WHERE p.class = 'image' AND e.type IN ('d','f')`)
+	if err != nil {
+		return nil, fmt.Errorf("inventory: %w", err)
+	}
+	defer rows.Close()
+	var out []fileKind
+	for rows.Next() {
+		var k fileKind
+		if err := rows.Scan(&k.uid, &k.gid, &k.mode); err != nil {
+			return nil, fmt.Errorf("inventory: %w", err)
+		}
+		out = append(out, k)
+	}
+	return out, rows.Err()
 }
