@@ -132,7 +132,7 @@ func splitStage(d Deps) pipeline.Stage {
 
 func imagesStage(d Deps) pipeline.Stage {
 	o := images.Options{Registry: d.Registry, Tool: d.Version}
-	s := pipeline.Step3(images.Info(), o, handoff.SourceKey, handoff.SplitKey, handoff.PlanKey, handoff.ImagesKey, images.New(o, d.Profiles).Run)
+	s := pipeline.Step3(images.Info(), o, handoff.SourceKey, handoff.SplitKey, handoff.PlanKey, handoff.ImagesKey, images.New(o).Run)
 	if d.Registry != "" {
 		s.Effects |= pipeline.Registry
 	}
@@ -175,7 +175,7 @@ func deployStage() pipeline.Stage {
 
 func verifyStage(d Deps) pipeline.Stage {
 	o := verify.Options{Store: d.Store}
-	v := verify.New(o, d.Profiles, nil)
+	v := verify.New(o, nil)
 	s := pipeline.Step0(verify.Info(), o, handoff.VerdictsKey, func(ctx context.Context, env *pipeline.Env) (handoff.Verdicts, error) {
 		made, err := verify.ReadMade(env.Workspace)
 		if err != nil {

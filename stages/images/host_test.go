@@ -22,7 +22,7 @@ func lift(t testing.TB, root string, o images.Options) (*pipeline.Env, handoff.I
 
 func again(t testing.TB, env *pipeline.Env, root string, o images.Options) (handoff.Images, error) {
 	t.Helper()
-	return images.New(o, hosttest.LegacyProfiles).Run(t.Context(), env, handoff.Source{Kind: "directory", Root: root}, handoff.Split{}, hosttest.LegacyPlan())
+	return images.New(o).Run(t.Context(), env, handoff.Source{Kind: "directory", Root: root}, handoff.Split{}, hosttest.LegacyPlan())
 }
 
 func mustLift(t testing.TB, root string, o images.Options) (*pipeline.Env, handoff.Images) {

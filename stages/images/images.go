@@ -18,7 +18,6 @@ import (
 	"github.com/statelift/statelift/pipeline/layer"
 	"github.com/statelift/statelift/pipeline/layer/imageset"
 	"github.com/statelift/statelift/pipeline/layer/registry"
-	"github.com/statelift/statelift/pipeline/profile"
 	"github.com/statelift/statelift/pipeline/rootfs"
 	"github.com/statelift/statelift/pipeline/workspace"
 )
@@ -48,15 +47,14 @@ type Options struct {
 
 // Stage is the images stage.
 type Stage struct {
-	options  Options
-	profiles []profile.Profile
-	workers  int
+	options Options
+	workers int
 }
 
-// New makes the stage. The profiles tell which logs lead to standard output.
-func New(o Options, profiles []profile.Profile) *Stage {
+// New makes the stage.
+func New(o Options) *Stage {
 	o.Compression = cmp.Or(o.Compression, layer.Zstd)
-	return &Stage{options: o, profiles: profiles, workers: runtime.GOMAXPROCS(0)}
+	return &Stage{options: o, workers: runtime.GOMAXPROCS(0)}
 }
 
 // Run makes the images. Files that are not as the scan saw them are left out,
@@ -130,7 +128,7 @@ func (s *Stage) draw(ctx context.Context, cat *catalog.Catalog, root *rootfs.Roo
 		return nil, err
 	}
 	set, err := imageset.Draw(ctx, imageset.Input{
-		Catalog: cat, Plan: plan, Profiles: s.profiles, Accounts: accounts, Dir: filepath.Join(temp, "plans"),
+		Catalog: cat, Plan: plan, Accounts: accounts, Dir: filepath.Join(temp, "plans"),
 	})
 	if err != nil {
 		return nil, err

@@ -39,7 +39,7 @@ func TestPush(t *testing.T) {
 			t.Errorf("%s: skopeo sees %s, want %s", i.Name, got, local.Images[n].Digest)
 		}
 	}
-	stage := images.New(o, hosttest.LegacyProfiles)
+	stage := images.New(o)
 	stale := func(want string) {
 		t.Helper()
 		got, err := stage.Recheck(t.Context(), env, out)

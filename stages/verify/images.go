@@ -28,7 +28,7 @@ import (
 // layer with what the inventory and the plan say.
 func (r *run) images(ctx context.Context) error {
 	set, err := imageset.Draw(ctx, imageset.Input{
-		Catalog: r.cat, Plan: r.made.Plan, Profiles: r.profiles, Dir: filepath.Join(r.temp, "plans"),
+		Catalog: r.cat, Plan: r.made.Plan, Dir: filepath.Join(r.temp, "plans"),
 	})
 	if err != nil {
 		return err

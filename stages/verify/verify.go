@@ -12,7 +12,6 @@ import (
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/layer/registry"
-	"github.com/statelift/statelift/pipeline/profile"
 	"github.com/statelift/statelift/pipeline/store"
 	"github.com/statelift/statelift/pipeline/workspace"
 )
@@ -77,21 +76,20 @@ func read[T any](w workspace.Workspace, k pipeline.Key[T], v *T, incomplete *[]s
 
 // Stage is the verify stage.
 type Stage struct {
-	options  Options
-	profiles []profile.Profile
-	open     func(ctx context.Context, spec string) (store.Store, error)
-	workers  int
+	options Options
+	open    func(ctx context.Context, spec string) (store.Store, error)
+	workers int
 }
 
-// New makes the stage. The profiles are those of the stage images; open opens a
-// store by its specification, nil is [store.Open] with its default options.
-func New(o Options, profiles []profile.Profile, open func(ctx context.Context, spec string) (store.Store, error)) *Stage {
+// New makes the stage. open opens a store by its specification; nil is
+// [store.Open] with its default options.
+func New(o Options, open func(ctx context.Context, spec string) (store.Store, error)) *Stage {
 	if open == nil {
 		open = func(ctx context.Context, spec string) (store.Store, error) {
 			return store.Open(ctx, spec, store.Options{})
 		}
 	}
-	return &Stage{options: o, profiles: profiles, open: open, workers: runtime.GOMAXPROCS(0)}
+	return &Stage{options: o, open: open, workers: runtime.GOMAXPROCS(0)}
 }
 
 // Run looks at everything. What is wrong is in the verdicts, named, and no

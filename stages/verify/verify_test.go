@@ -52,7 +52,7 @@ func lift(t *testing.T, o images.Options) lifted {
 		}
 	}
 	o.Tool = "1.0"
-	l.made.Images, err = images.New(o, hosttest.LegacyProfiles).Run(ctx, l.env, source, l.made.Split, l.made.Plan)
+	l.made.Images, err = images.New(o).Run(ctx, l.env, source, l.made.Split, l.made.Plan)
 	check()
 	l.made.Objects, err = objects.New(objects.Options{}, nil).Run(ctx, l.env, source, l.made.Plan)
 	check()
@@ -112,7 +112,7 @@ func manifests(t *testing.T, env *pipeline.Env) handoff.Manifests {
 
 func (l lifted) verify(t *testing.T) handoff.Verdicts {
 	t.Helper()
-	v, err := verify.New(verify.Options{}, hosttest.LegacyProfiles, nil).Run(t.Context(), l.env, l.made)
+	v, err := verify.New(verify.Options{}, nil).Run(t.Context(), l.env, l.made)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +338,7 @@ func TestMissing(t *testing.T) {
 	l.made.Plan = hosttest.LegacyPlan()
 	l.made.Plan.Volumes = nil
 	l.made.Plan.Balance = balance(t, l.env)
-	l.made.Images, _ = images.New(images.Options{}, hosttest.LegacyProfiles).Run(ctx, l.env, source, l.made.Split, l.made.Plan)
+	l.made.Images, _ = images.New(images.Options{}).Run(ctx, l.env, source, l.made.Split, l.made.Plan)
 	l.made.Objects, _ = objects.New(objects.Options{}, nil).Run(ctx, l.env, source, l.made.Plan)
 	var err error
 	if l.made.Seeds, err = seed.New(seed.Options{}).Run(ctx, l.env, l.made.Plan, source); err != nil {

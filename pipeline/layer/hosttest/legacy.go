@@ -13,7 +13,6 @@ import (
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
-	"github.com/statelift/statelift/pipeline/profile"
 	"github.com/statelift/statelift/pipeline/tree"
 )
 
@@ -120,6 +119,7 @@ func LegacyPlan() handoff.Plan {
 					Env:        []handoff.Env{{Name: "MODE", Value: "lifted"}, {Name: "TOKEN", From: "app", Key: "TOKEN", Secret: true}},
 					Ports:      []handoff.Port{{Name: "http", Number: 8080, Protocol: "TCP"}},
 					StopSignal: "SIGQUIT",
+					LogLinks:   map[hostpath.Path]string{"/var/log/app/app.log": "/dev/stdout", "/var/log/absent/x.log": "/dev/stderr"},
 					Mounts: []handoff.Mount{
 						{Volume: "data", Path: "/var/lib/db"},
 						{Volume: "run", Path: "/var/run/app"},
@@ -146,11 +146,6 @@ func LegacyPlan() handoff.Plan {
 		},
 	}
 }
-
-// LegacyProfiles tell where the logs of its service go.
-var LegacyProfiles = []profile.Profile{{Name: "daemon", Run: profile.Run{LogLinks: map[string]string{
-	"/var/log/app/app.log": "/dev/stdout", "/var/log/absent/x.log": "/dev/stderr",
-}}}}
 
 // LegacyPackages are what it has installed.
 var LegacyPackages = []facts.Package{{Name: "base-files", Essential: true}, {Name: "tool"}}

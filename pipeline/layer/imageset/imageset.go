@@ -22,7 +22,6 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/layer"
-	"github.com/statelift/statelift/pipeline/profile"
 	"github.com/statelift/statelift/pipeline/tree"
 )
 
@@ -60,9 +59,8 @@ type Container struct {
 
 // Input is what a set is drawn from.
 type Input struct {
-	Catalog  *catalog.Catalog
-	Plan     handoff.Plan
-	Profiles []profile.Profile
+	Catalog *catalog.Catalog
+	Plan    handoff.Plan
 	// Accounts are the host's users with locked passwords. Nil draws the set
 	// without the source, to prove images: the content of these files is then
 	// not known.

@@ -3,8 +3,6 @@ package imageset
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/catalog"
@@ -93,7 +91,7 @@ func (d *drawing) makeWorkload(ctx context.Context, b *bin, w handoff.Workload) 
 				return err
 			}
 		}
-		if err := d.wantLogLinks(ctx, b, c.Profile); err != nil {
+		if err := d.wantLogLinks(ctx, b, c); err != nil {
 			return err
 		}
 	}
@@ -110,25 +108,21 @@ func fileOrigin(w handoff.Workload, m handoff.Mount) bool {
 	return false
 }
 
-func (d *drawing) wantLogLinks(ctx context.Context, b *bin, name string) error {
-	for _, p := range d.Profiles {
-		if p.Name != name {
+// wantLogLinks makes the log files of a container lead to its output, where the
+// host has the directory that they are in.
+func (d *drawing) wantLogLinks(ctx context.Context, b *bin, c handoff.Container) error {
+	for log, target := range c.LogLinks {
+		dir, e, ok, err := d.resolve(ctx, log.Dir())
+		if err != nil {
+			return err
+		}
+		if !ok || e.Type != tree.Directory {
 			continue
 		}
-		for _, from := range slices.Sorted(maps.Keys(p.Run.LogLinks)) {
-			at, e, ok, err := d.resolve(ctx, hostpath.Clean(from).Dir())
-			if err != nil {
-				return err
-			}
-			if !ok || e.Type != tree.Directory {
-				continue // the service is not installed so
-			}
-			i := layer.Item{Role: layer.Made, Entry: tree.Entry{
-				Path: at.Join(hostpath.Clean(from).Base()), Type: tree.Symlink, Mode: 0o777, Target: p.Run.LogLinks[from],
-			}}
-			i.Size = int64(len(i.Target))
-			b.want(i)
-		}
+		i := layer.Item{Role: layer.Made, Entry: tree.Entry{
+			Path: dir.Join(log.Base()), Type: tree.Symlink, Mode: 0o777, Target: target, Size: int64(len(target)),
+		}}
+		b.want(i)
 	}
 	return nil
 }
