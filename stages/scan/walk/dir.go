@@ -31,7 +31,7 @@ type dir struct {
 // chunk is a run of names of one directory that one worker looks at.
 type chunk struct {
 	dir   *dir
-	names []name
+	names names
 	items []Item // set by the task
 	task  *task
 }
@@ -53,18 +53,16 @@ func (w *walker) list(ctx context.Context, d *dir) {
 		}
 		return
 	}
-	names, err := readNames(ctx, f)
+	list, err := readNames(ctx, f)
 	if err != nil {
 		// What was listed before the error is taken along.
 		d.problem = Reason(err)
 	}
-	w.queue.listed(len(names))
+	w.queue.listed(list.len())
 	var tasks []*task
-	for len(names) > 0 {
-		n := min(chunkNames, len(names))
-		c := &chunk{dir: d, names: names[:n:n]}
-		names = names[n:]
-		c.task = newTask(join(d.path, c.names[0].name), func(ctx context.Context) { w.look(ctx, c) })
+	for from := 0; from < list.len(); from += chunkNames {
+		c := &chunk{dir: d, names: list.slice(from, min(from+chunkNames, list.len()))}
+		c.task = newTask(join(d.path, c.names.at(0).name), func(ctx context.Context) { w.look(ctx, c) })
 		d.chunks = append(d.chunks, c)
 		tasks = append(tasks, c.task)
 	}
@@ -122,14 +120,14 @@ func openat(parent int, name string) (int, error) {
 func (w *walker) look(ctx context.Context, c *chunk) {
 	d := c.dir
 	f, err := w.handles.use(w.Root, d)
-	c.items = make([]Item, len(c.names))
+	c.items = make([]Item, c.names.len())
 	w.queue.read(len(c.items))
 	more := 0
-	for i, n := range c.names {
+	for i := range c.items {
 		if ctx.Err() != nil {
 			break
 		}
-		it := &c.items[i]
+		it, n := &c.items[i], c.names.at(i)
 		p := join(d.path, n.name)
 		if err != nil {
 			*it = unknown(p, n, err)
@@ -148,7 +146,7 @@ func (w *walker) look(ctx context.Context, c *chunk) {
 		}
 		more += w.inspect(ctx, f, d, it)
 	}
-	c.names = nil
+	c.names = names{}
 	// The directory stays open for the directories and the tasks that were
 	// found in it.
 	w.handles.add(d, more)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -19,6 +20,28 @@ type name struct {
 	name string
 	typ  byte
 }
+
+// names are those of one directory. They share one piece of memory, so that a
+// million of them cost eight bytes each and their own.
+type names struct {
+	arena string
+	refs  []ref
+}
+
+// ref is a name in the arena. NAME_MAX is 255.
+type ref struct {
+	start uint32
+	size  uint8
+	typ   byte
+}
+
+func (n names) len() int { return len(n.refs) }
+
+func (n names) at(i int) name { return name{n.text(n.refs[i]), n.refs[i].typ} }
+
+func (n names) text(r ref) string { return n.arena[r.start : r.start+uint32(r.size)] }
+
+func (n names) slice(from, to int) names { return names{n.arena, n.refs[from:to:to]} }
 
 // kind is the type, and Regular where the file system does not tell.
 func (n name) kind() tree.Type {
@@ -41,16 +64,14 @@ func (n name) kind() tree.Type {
 
 var direntBuffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
 
-// readNames lists a directory in the order of bytes. Its names share one piece
-// of memory, so that a million of them cost little more than their bytes. With
-// an error it returns what it has got so far.
-func readNames(ctx context.Context, f *os.File) ([]name, error) {
+// readNames lists a directory in the order of bytes. With an error it returns
+// what it has got so far.
+func readNames(ctx context.Context, f *os.File) (names, error) {
 	buf := direntBuffers.Get().(*[]byte)
 	defer direntBuffers.Put(buf)
 	var (
-		arena []byte
-		ends  []uint32
-		types []byte
+		arena strings.Builder
+		list  names
 		fail  error
 	)
 	for fail == nil {
@@ -71,23 +92,20 @@ func readNames(ctx context.Context, f *os.File) ([]name, error) {
 			if s := string(base); s == "." || s == ".." || s == "" {
 				continue
 			}
-			arena = append(arena, base...)
-			ends = append(ends, uint32(len(arena)))
-			types = append(types, typ)
+			if arena.Len() > math.MaxUint32-len(base) || len(base) > math.MaxUint8 {
+				fail = unix.EOVERFLOW
+				break
+			}
+			list.refs = append(list.refs, ref{uint32(arena.Len()), uint8(len(base)), typ})
+			arena.Write(base)
 		}
 		fail = ctx.Err()
 	}
-	all := string(arena)
-	names := make([]name, len(ends))
-	start := uint32(0)
-	for i, end := range ends {
-		names[i] = name{name: all[start:end], typ: types[i]}
-		start = end
-	}
-	slices.SortFunc(names, func(a, b name) int { return strings.Compare(a.name, b.name) })
+	list.arena = arena.String()
+	slices.SortFunc(list.refs, func(a, b ref) int { return strings.Compare(list.text(a), list.text(b)) })
 	// A directory that changes while it is read may show a name twice.
-	names = slices.CompactFunc(names, func(a, b name) bool { return a.name == b.name })
-	return names, fail
+	list.refs = slices.CompactFunc(list.refs, func(a, b ref) bool { return list.text(a) == list.text(b) })
+	return list, fail
 }
 
 // dirent takes one struct linux_dirent64 (getdents(2)) off buf: d_ino and d_off
