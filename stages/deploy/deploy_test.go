@@ -55,23 +55,32 @@ func newHost(t *testing.T) *host {
 	if err := trees.Every(filepath.Join(h.root, "srv/data")); err != nil {
 		t.Fatal(err)
 	}
+	return h.elsewhere(t)
+}
+
+// elsewhere is the same host with a workspace of its own.
+func (h *host) elsewhere(t *testing.T) *host {
+	t.Helper()
 	w := workspace.Workspace{Dir: t.TempDir()}
 	if err := os.Mkdir(w.Path(workspace.Run), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	n := &host{root: h.root, plan: plan(), env: pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: w, Progress: silent{}}}
 	var err error
-	if h.ledger, err = pipeline.OpenLedgers(t.Context(), w.Path(workspace.Run, "ledger.db")); err != nil {
+	if n.ledger, err = pipeline.OpenLedgers(t.Context(), w.Path(workspace.Run, "ledger.db")); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { h.ledger.Close() })
-	h.env = pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: w, Progress: silent{}}
-	h.plan.Volumes = []handoff.Volume{
+	t.Cleanup(func() { n.ledger.Close() })
+	n.scan(t)
+	return n
+}
+
+func plan() handoff.Plan {
+	return handoff.Plan{Volumes: []handoff.Volume{
 		{Name: "data", Path: "/srv/data", Seed: true},
 		{Name: "inner", Path: "/srv/data/dirs", Seed: true},
 		{Name: "spool", Path: "/var/spool/empty", UID: 7, GID: 8, Mode: 0o2750},
-	}
-	h.scan(t)
-	return h
+	}}
 }
 
 // classOf is the class of a path of the host.
