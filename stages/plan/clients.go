@@ -153,7 +153,7 @@ func (p *planner) shareDirectory(b bond, dir hostpath.Path) bool {
 	i := slices.IndexFunc(to.Mounts, func(v handoff.PodVolume) bool { return v.Name == name })
 	if to.Mounts[i].Origin == handoff.FromEphemeral {
 		d := to.Mounts[i].Dirs[0]
-		volume := kubename.Label("socket-"+b.to.box.Name, maxWorkload)
+		volume := p.claims.Unique(kubename.Label("socket-"+b.to.box.Name, maxWorkload), "socket of "+b.to.id, maxWorkload)
 		p.plan.Volumes = append(p.plan.Volumes, handoff.Volume{
 			Name: volume, Path: path, Reason: "the socket of " + b.to.box.Name + " is here; jobs in Pods of their own reach it through this volume",
 			Request: gib, Mode: d.Mode, UID: d.UID, GID: d.GID, AccessMode: "ReadWriteOnce", Owner: to.Name, Confidence: claim.Medium,

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/facts"
@@ -53,7 +54,18 @@ func (p *planner) describe(ctx context.Context, s *service) error {
 	p.setCapabilities(ctx, s)
 	p.setProbes(s)
 	p.setResources(s)
+	p.checkText(s)
 	return nil
+}
+
+// checkText finds what Kubernetes cannot be told: its texts are UTF-8.
+func (p *planner) checkText(s *service) {
+	for _, w := range slices.Concat(s.box.Command, slices.Concat(s.box.Before...)) {
+		if !utf8.ValidString(w) {
+			p.blocked = append(p.blocked, s.id+" has a command line that is not UTF-8, which no manifest can hold: put it into a script")
+			return
+		}
+	}
 }
 
 // runOf is how the service's profile runs it; without one, what the generic

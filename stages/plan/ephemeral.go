@@ -21,8 +21,11 @@ import (
 func (p *planner) makeEphemeral(ctx context.Context) error {
 	for _, w := range p.pods {
 		for _, s := range w.services {
+			p.mountTmpfs(w, s)
 			for _, d := range p.ephemeralOf(s) {
-				p.mountEphemeral(w, s, d)
+				if !slices.ContainsFunc(s.box.Mounts, func(m handoff.Mount) bool { return m.Path == d.Path }) {
+					p.mountEphemeral(w, s, d)
+				}
 			}
 			// Each service has temporary directories of its own, as with PrivateTmp=.
 			for _, dir := range []hostpath.Path{"/tmp", "/var/tmp"} {
@@ -97,6 +100,39 @@ func (p *planner) ephemeralOf(s *service) []handoff.EphemeralDir {
 	}
 	slices.SortFunc(out, func(a, b handoff.EphemeralDir) int { return hostpath.Compare(a.Path, b.Path) })
 	return out
+}
+
+// mountTmpfs mounts what fstab(5) had in memory, with the size that it had.
+func (p *planner) mountTmpfs(w *pod, s *service) {
+	for _, f := range p.host.fstab {
+		if f.FSType != "tmpfs" || p.mentioned(s, f.Target) == "" || inRun(f.Target) || f.Target == "/tmp" || f.Target == "/var/tmp" {
+			continue
+		}
+		d := handoff.EphemeralDir{Path: f.Target, Mode: 0o1777, Reason: "tmpfs in " + place(f.Source)}
+		v := handoff.PodVolume{Name: kubename.Label("dir-"+string(f.Target), kubename.MaxLabel), Origin: handoff.FromEphemeral, Memory: true}
+		for _, o := range f.Options {
+			name, value, _ := strings.Cut(o, "=")
+			switch name {
+			case "size":
+				v.SizeLimit = sizeOf(strings.ToUpper(value))
+			case "mode":
+				if m, err := strconv.ParseUint(value, 8, 12); err == nil {
+					d.Mode = uint32(m)
+				}
+			case "uid":
+				if u, ok := p.host.user(value); ok {
+					d.UID = u.UID
+				}
+			case "gid":
+				if g, ok := p.host.group(value); ok {
+					d.GID = g
+				}
+			}
+		}
+		v.Dirs = []handoff.EphemeralDir{d}
+		w.addVolume(v)
+		s.addMount(handoff.Mount{Volume: v.Name, Path: f.Target})
+	}
 }
 
 // runsAlways reports whether a unit is a service of the plan that is no job.

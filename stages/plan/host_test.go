@@ -52,6 +52,7 @@ type testHost struct {
 	settings  []facts.Setting
 	listeners []facts.Listener
 	processes []facts.Process
+	mounts    []facts.Mount
 	split     handoff.Split
 
 	profiles  []profile.Profile
@@ -138,7 +139,7 @@ func (h *testHost) plan(t *testing.T) (handoff.Plan, string, error) {
 	split := h.split
 	env := &pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: workspace.Workspace{Dir: dir}}
 	stage := New(Options{Decisions: h.decisions}, h.profiles, h.rules)
-	pl, err := stage.Run(ctx, env, handoff.Source{Kind: "directory", Root: root}, handoff.Inventory{OS: h.os}, split)
+	pl, err := stage.Run(ctx, env, handoff.Source{Kind: "directory", Root: root}, handoff.Inventory{OS: h.os, Mounts: h.mounts}, split)
 	data, readErr := os.ReadFile(filepath.Join(dir, workspace.PlanFile))
 	if readErr != nil && err == nil {
 		t.Fatal(readErr)

@@ -10,6 +10,7 @@ import (
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/decisions"
+	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/kubename"
 	"github.com/statelift/statelift/pipeline/profile"
@@ -48,6 +49,7 @@ type planner struct {
 	rules     profile.Rules
 	known     recognised
 	host      *host
+	mounts    []facts.Mount // other file systems below the source
 	split     handoff.Split
 	plan      handoff.Plan
 	services  []*service
@@ -55,7 +57,8 @@ type planner struct {
 	clients   []bond // found by the programs that jobs run
 	pods      []*pod
 	blocked   []string       // what could not be placed
-	names     kubename.Names // of workloads and containers
+	names     kubename.Names // of containers
+	claims    kubename.Names // of volumes and shares
 }
 
 // Run reads what the scan and the split found and decides. It writes plan.yaml.
@@ -74,7 +77,7 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, src handoff.Source, 
 	if err != nil {
 		return handoff.Plan{}, err
 	}
-	p := &planner{decisions: s.options.Decisions, profiles: s.profiles, rules: s.rules, host: h, split: split}
+	p := &planner{decisions: s.options.Decisions, profiles: s.profiles, rules: s.rules, host: h, mounts: inv.Mounts, split: split}
 	if err := p.decide(ctx); err != nil {
 		return handoff.Plan{}, err
 	}

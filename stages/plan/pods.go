@@ -107,7 +107,11 @@ func (p *planner) fillWorkload(w *pod, names *kubename.Names) {
 			break
 		}
 	}
-	w.Name = names.Unique(kubename.Label(name, maxWorkload), front.id, maxWorkload)
+	name = kubename.Label(name, maxWorkload)
+	if name == "copy" || strings.HasPrefix(name, "copy-") { // the names of what fills the volumes
+		name = kubename.Label("app-"+name, maxWorkload)
+	}
+	w.Name = names.Unique(name, front.id, maxWorkload)
 	for _, s := range w.services {
 		w.GraceSeconds = max(w.GraceSeconds, s.grace)
 		w.Schedule, w.TimeZone = s.schedule, s.timeZone

@@ -16,18 +16,14 @@ import (
 // makeShares keeps network shares where they are: the same server and export,
 // mounted by the workloads that reach below the mount point.
 func (p *planner) makeShares(ctx context.Context) error {
-	var names kubename.Names
-	for _, f := range p.host.fstab {
-		if !f.Network() {
-			continue
-		}
+	for _, f := range p.networkMounts() {
 		server, export, ok := serverAndExport(f)
 		if !ok {
 			p.risk("high", f.Target.String(), fmt.Sprintf("%s: the share %s names no server", place(f.Source), f.Spec), "correct the line on the host")
 			continue
 		}
 		sh := handoff.Share{
-			Name: names.Unique(kubename.Label("share-"+string(f.Target), 45), string(f.Target), 45), FSType: f.FSType, Server: server, Export: export,
+			Name: p.claims.Unique(kubename.Label("share-"+string(f.Target), 45), string(f.Target), 45), FSType: f.FSType, Server: server, Export: export,
 			Path: f.Target, ReadOnly: slices.Contains(f.Options, "ro"), Evidence: claim.Evidence{Path: f.Path, Line: f.Line, Fact: f.FSType + " in fstab"},
 		}
 		for _, o := range f.Options {
@@ -60,6 +56,33 @@ func (p *planner) makeShares(ctx context.Context) error {
 		p.plan.Shares = append(p.plan.Shares, sh)
 	}
 	return nil
+}
+
+// networkMounts are the shares of fstab and, of a live root, those that are
+// mounted without a line there. A local file system that is mounted below the
+// source was not scanned; that is said.
+func (p *planner) networkMounts() []facts.Fstab {
+	var out []facts.Fstab
+	known := map[hostpath.Path]bool{}
+	for _, f := range p.host.fstab {
+		known[f.Target] = true
+		if f.Network() {
+			out = append(out, f)
+		}
+	}
+	for _, m := range p.mounts {
+		f := facts.Fstab{Spec: m.Device, Target: m.Path, FSType: m.FSType}
+		switch {
+		case m.Virtual || m.FSType == "tmpfs":
+		case f.Network():
+			if !known[m.Path] {
+				out = append(out, f)
+			}
+		default:
+			p.risk("high", m.Path.String(), fmt.Sprintf("is another file system (%s on %s, %s of %s used), which was not descended into: nothing of it is in this plan", m.FSType, m.Device, size(m.Used), size(m.Size)), "lift it as a source of its own, or decide that it is not needed")
+		}
+	}
+	return out
 }
 
 func serverAndExport(f facts.Fstab) (server, export string, ok bool) {

@@ -34,7 +34,6 @@ type tie struct {
 // makeVolumes makes one volume of each root that the split found, and empty ones
 // where jobs write what is object by now.
 func (p *planner) makeVolumes(ctx context.Context) error {
-	var names kubename.Names
 	for _, root := range p.split.Volumes {
 		ties, err := p.tiesTo(ctx, root)
 		if err != nil {
@@ -44,15 +43,15 @@ func (p *planner) makeVolumes(ctx context.Context) error {
 			Path: root.Path, Seed: true, Reason: root.Reason, Entries: root.Entries, Files: root.Files, Bytes: root.Bytes,
 			Mode: root.Mode, UID: root.UID, GID: root.GID, Confidence: root.Confidence,
 		}
-		p.finishVolume(v, ties, &names)
+		p.finishVolume(v, ties)
 	}
-	return p.emptyVolumes(ctx, &names)
+	return p.emptyVolumes(ctx)
 }
 
 // finishVolume adds what follows from who uses the volume, and mounts it there.
-func (p *planner) finishVolume(v handoff.Volume, ties []tie, names *kubename.Names) {
+func (p *planner) finishVolume(v handoff.Volume, ties []tie) {
 	d, _ := p.volumeDecision(v.Path)
-	v.Name = names.Unique(kubename.Label(firstOf(d.Name, string(v.Path)), 45), string(v.Path), 45)
+	v.Name = p.claims.Unique(kubename.Label(firstOf(d.Name, string(v.Path)), 45), string(v.Path), 45)
 	v.Request = request(v.Bytes, cmp.Or(d.Headroom, headroom))
 	if n := int64(d.Size); n > 0 {
 		v.Request = n
@@ -341,7 +340,7 @@ func owner(p *planner, ties []tie) string {
 
 // emptyVolumes are for jobs that go on writing where today's files are objects,
 // such as dumps in /var/backups: a new file must not vanish with its Pod.
-func (p *planner) emptyVolumes(ctx context.Context, names *kubename.Names) error {
+func (p *planner) emptyVolumes(ctx context.Context) error {
 	ties := map[hostpath.Path][]tie{}
 	var order []hostpath.Path
 	for _, s := range p.services {
@@ -379,7 +378,7 @@ func (p *planner) emptyVolumes(ctx context.Context, names *kubename.Names) error
 		p.finishVolume(handoff.Volume{
 			Path: dir, Reason: "what is here now goes to the object store; what is written from now on is kept here",
 			Mode: entry.Mode, UID: entry.UID, GID: entry.GID, Confidence: claim.Medium,
-		}, ties[dir], names)
+		}, ties[dir])
 	}
 	return nil
 }

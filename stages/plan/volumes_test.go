@@ -209,3 +209,46 @@ func TestVerdicts(t *testing.T) {
 		})
 	}
 }
+
+// TestMounts: what is mounted below the source is kept as a share, made anew in
+// memory, or named as missing.
+func TestMounts(t *testing.T) {
+	h := small(unit("one.service", true, "Service.User=app", "Service.ExecStart=/bin/one /srv/scratch/a /srv/media/b /mnt/live/c /srv/disk/d"))
+	h.fstab = []facts.Fstab{
+		{Spec: "nas:/export", Target: "/srv/media", FSType: "nfs", Options: []string{"ro", "vers=3", "x-systemd.automount"}},
+		{Spec: "tmpfs", Target: "/srv/scratch", FSType: "tmpfs", Options: []string{"size=256m", "mode=0770", "uid=app", "gid=4"}},
+		{Spec: "UUID=1", Target: "/", FSType: "ext4"},
+	}
+	h.mounts = []facts.Mount{
+		{Path: "/proc", FSType: "proc", Virtual: true}, {Path: "/srv/media", FSType: "nfs", Device: "nas:/export"},
+		{Path: "/mnt/live", FSType: "nfs4", Device: "[2001:db8::1]:/live"}, {Path: "/srv/disk", FSType: "xfs", Device: "/dev/sdb1", Size: 10 << 30, Used: 3 << 30},
+	}
+	pl, _, err := h.plan(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type share struct {
+		Server, Export string
+		ReadOnly       bool
+		Options, Users []string
+	}
+	got := map[hostpath.Path]share{}
+	for _, s := range pl.Shares {
+		got[s.Path] = share{s.Server, s.Export, s.ReadOnly, s.Options, s.Users}
+	}
+	want := map[hostpath.Path]share{
+		"/srv/media": {"nas", "/export", true, []string{"vers=3"}, []string{"one"}},
+		"/mnt/live":  {"2001:db8::1", "/live", false, nil, []string{"one"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("shares (-want +got):\n%s", diff)
+	}
+	if !risk(pl, "/srv/disk", "not descended into") || risk(pl, "/proc", "") {
+		t.Errorf("risks: %+v", pl.Risks)
+	}
+	w := workload(t, pl, "one")
+	i := slices.IndexFunc(w.Mounts, func(v handoff.PodVolume) bool { return v.Name == "dir-srv-scratch" })
+	if i < 0 || !w.Mounts[i].Memory || w.Mounts[i].SizeLimit != 256<<20 || w.Mounts[i].Dirs[0].Mode != 0o770 || w.Mounts[i].Dirs[0].UID != 900 || w.Mounts[i].Dirs[0].GID != 4 {
+		t.Errorf("mounts: %+v", w.Mounts)
+	}
+}
