@@ -6,6 +6,8 @@ import (
 	"github.com/statelift/statelift/stages/scan/cron"
 	"github.com/statelift/statelift/stages/scan/dpkg"
 	"github.com/statelift/statelift/stages/scan/fstab"
+	"github.com/statelift/statelift/stages/scan/listeners"
+	"github.com/statelift/statelift/stages/scan/live"
 	"github.com/statelift/statelift/stages/scan/osrelease"
 	"github.com/statelift/statelift/stages/scan/settings"
 	"github.com/statelift/statelift/stages/scan/systemd"
@@ -18,7 +20,7 @@ func packages() []collect.Packages { return []collect.Packages{dpkg.Packages{}} 
 
 // collectors are what reads facts in the scan, in the order of their facts.
 func collectors(d Deps) []collect.Collector {
-	return []collect.Collector{
+	return append(listeners.Watch([]collect.Collector{
 		osrelease.Collector{},
 		accounts.Collector{},
 		fstab.Collector{},
@@ -27,7 +29,7 @@ func collectors(d Deps) []collect.Collector {
 		systemd.Collector{},
 		sysv.Collector{},
 		settings.New(settingsOf(d)),
-	}
+	}), live.Collector{})
 }
 
 // settingsOf is the configuration that the profiles name.
