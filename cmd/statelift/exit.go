@@ -8,6 +8,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/workspace"
+	"github.com/statelift/statelift/stages/deploy"
 )
 
 // Exit codes. They are part of the command line's contract: scripts rely on
@@ -48,6 +49,7 @@ func exitCode(ctx context.Context, err error) int {
 		input      *pipeline.InputError
 		blocked    *pipeline.Blocked
 		incomplete *pipeline.Incomplete
+		differ     *deploy.DifferError
 	)
 	switch {
 	case errors.As(err, &usage):
@@ -58,7 +60,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInput
 	case errors.As(err, &blocked):
 		return exitBlocked
-	case errors.Is(err, errNotProved):
+	case errors.Is(err, errNotProved), errors.As(err, &differ):
 		return exitNotProved
 	case errors.As(err, &incomplete):
 		return exitIncomplete
