@@ -54,6 +54,23 @@ func patternElements(pattern hostpath.Path) []string {
 	return elems
 }
 
+// longestLiteral is a part of a pattern that stands in every path it matches: a
+// quick look for it spares the match.
+func longestLiteral(elems []string) string {
+	longest := ""
+	for _, e := range elems {
+		for _, part := range strings.FieldsFunc(e, func(r rune) bool { return r == '*' || r == '?' }) {
+			if !strings.ContainsAny(e, `[\`) && len(part) > len(longest) {
+				longest = part
+			}
+		}
+		if i := strings.IndexAny(e, `*?[\`); i > len(longest) {
+			longest = e[:i]
+		}
+	}
+	return longest
+}
+
 func matchElement(pattern, elem string) bool {
 	ok, err := path.Match(pattern, elem)
 	return ok && err == nil

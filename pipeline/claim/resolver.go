@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/statelift/statelift/pipeline/hostpath"
 )
@@ -31,6 +32,7 @@ type held struct {
 	when  Condition
 	depth int
 	elems []string // of a Glob
+	must  string   // what every path that the Glob matches holds
 }
 
 // NewResolver takes claims with distinct IDs.
@@ -69,6 +71,7 @@ func (r *Resolver) Add(c Claim) error {
 			return fmt.Errorf("claim %d: %w", c.ID, err)
 		}
 		h.elems = patternElements(c.Path)
+		h.must = longestLiteral(h.elems)
 		base := literal(c.Path)
 		r.globs[base] = append(r.globs[base], i)
 	case Every:
@@ -191,6 +194,9 @@ func (r *Resolver) reaching(s Subject) []int {
 }
 
 func (r *Resolver) matches(h *held, p hostpath.Path) bool {
+	if !strings.Contains(string(p), h.must) {
+		return false
+	}
 	if r.elems == nil {
 		r.elems = elements(p)
 	}

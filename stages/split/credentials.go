@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -64,8 +65,8 @@ func (s *run) credentials(ctx context.Context) error {
 			w, _ := r.Winner(n.subject())
 			if !readable(n, w) {
 				// A volume may hold a million files: pass over the whole of it.
-				if w.Class == claim.Volume && w.Reach == claim.Tree && w.Path != hostpath.Root {
-					if next, err = s.behind(ctx, w.Path, next); err != nil {
+				if w.Class == claim.Volume {
+					if next, err = s.passOver(ctx, r, n, next); err != nil {
 						return err
 					}
 				}
@@ -120,12 +121,34 @@ func manifestText(p hostpath.Path) bool {
 	return p == "/etc/crontab"
 }
 
-func (s *run) behind(ctx context.Context, dir hostpath.Path, next int64) (int64, error) {
-	n, ok, err := s.view.at(ctx, dir)
+// volumeAbove is the topmost directory above p that is a volume, in which no
+// decision of the user makes anything else of a part.
+func (s *run) volumeAbove(ctx context.Context, r *claim.Resolver, p hostpath.Path) (hostpath.Path, bool, error) {
+	for _, dir := range ancestors(p) {
+		n, ok, err := s.view.at(ctx, dir)
+		if err != nil || !ok {
+			return "", false, err
+		}
+		if w, _ := r.Winner(n.subject()); w.Class == claim.Volume && !slices.ContainsFunc(s.claims.list, func(c claim.Claim) bool {
+			return c.Authority == claim.ByUser && c.Class != claim.Volume && (c.Reach == claim.Glob || c.Path.Within(dir))
+		}) {
+			return dir, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+// passOver is the ID of the first entry behind the volume that holds n.
+func (s *run) passOver(ctx context.Context, r *claim.Resolver, n node, next int64) (int64, error) {
+	dir, ok, err := s.volumeAbove(ctx, r, n.path)
 	if err != nil || !ok {
 		return next, err
 	}
-	after, err := s.view.after(ctx, n)
+	d, _, err := s.view.at(ctx, dir)
+	if err != nil {
+		return next, err
+	}
+	after, err := s.view.after(ctx, d)
 	return max(next, after), err
 }
 

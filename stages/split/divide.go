@@ -109,8 +109,8 @@ func sortedRoots(m map[hostpath.Path]use) []hostpath.Path {
 // Bounds of what a judgement about one tree reads.
 const (
 	maxDepth  = 4
-	maxList   = 2000
-	maxSample = 3000
+	maxList   = 500
+	maxSample = 1000
 )
 
 // divide claims the parts of a tree: code is image, data is volume, caches are

@@ -24,7 +24,7 @@ func (s *run) orphans(ctx context.Context) error {
 		}
 		w, _ := r.Winner(n.subject())
 		if n.typ == tree.Directory {
-			return w.Class == claim.Image || w.Class == claim.Drop || w.Class == claim.Ephemeral
+			return w.Class == claim.Image
 		}
 		if w.Class == claim.Volume && n.typ == tree.Regular {
 			dirs[n.path.Dir()] = true

@@ -54,7 +54,7 @@ func (s *run) place(ctx context.Context) (handoff.Split, error) {
 		out.Accepted = append(out.Accepted, a.Path)
 	}
 	p.finishVolumes(&out)
-	return out, s.balance(ctx, &out)
+	return out, p.balance(ctx, &out)
 }
 
 // placer is the pass over all entries.
@@ -65,6 +65,7 @@ type placer struct {
 	split    handoff.Split
 	root     int  // index of the volume that the pass is in, -1 outside
 	mounted  bool // the volume has the claim for what is below its mount
+	tally    map[claim.Class]*handoff.ClassTally
 	sums     digests
 	count    int64
 }
@@ -73,38 +74,43 @@ type placer struct {
 const maxUnreadable = 1000
 
 func (p *placer) pass(ctx context.Context) error {
-	p.root, p.sums = -1, digests{}
-	for e, err := range p.cat.Entries(ctx, catalog.Filter{}) {
-		if err != nil {
-			return err
-		}
-		if p.root >= 0 && !e.Path.Within(p.split.Volumes[p.root].Path) {
-			p.root = -1
-		}
-		c, err := p.decide(ctx, e.Entry)
-		if err != nil {
-			return err
-		}
-		if err := p.out.Place(ctx, e.ID, c.Class, c.ID); err != nil {
-			return err
-		}
-		p.count++
-		if p.count%1024 == 0 {
-			p.env.Progress.Add(1024)
-		}
-		p.sums.add(e.Entry, c)
-		p.account(e.Entry, c)
+	p.root = -1
+	p.tally = map[claim.Class]*handoff.ClassTally{}
+	for _, c := range claim.Classes() {
+		p.tally[c] = &handoff.ClassTally{Class: c}
 	}
-	p.env.Progress.Add(p.count % 1024)
+	return p.view.stream(ctx, func(batch []node) error {
+		for i := range batch {
+			if err := p.one(ctx, &batch[i]); err != nil {
+				return err
+			}
+		}
+		p.env.Progress.Add(int64(len(batch)))
+		return nil
+	})
+}
+
+func (p *placer) one(ctx context.Context, e *node) error {
+	if p.root >= 0 && !e.path.Within(p.split.Volumes[p.root].Path) {
+		p.root = -1
+	}
+	c, err := p.decide(ctx, e)
+	if err != nil {
+		return err
+	}
+	if err := p.out.Place(ctx, e.id, c.Class, c.ID); err != nil {
+		return err
+	}
+	p.account(e, c)
 	return nil
 }
 
 // decide finds the claim that wins, and makes the claims that follow from where
 // volumes are.
-func (p *placer) decide(ctx context.Context, e catalog.Entry) (claim.Claim, error) {
-	c, ok := p.resolver.Winner(e.Subject())
+func (p *placer) decide(ctx context.Context, e *node) (claim.Claim, error) {
+	c, ok := p.resolver.Winner(e.subject())
 	if !ok {
-		return c, fmt.Errorf("%s: no claim reaches it", e.Path)
+		return c, fmt.Errorf("%s: no claim reaches it", e.path)
 	}
 	if p.root >= 0 {
 		if c.Class == claim.Volume || p.mounted {
@@ -115,23 +121,23 @@ func (p *placer) decide(ctx context.Context, e catalog.Entry) (claim.Claim, erro
 	switch {
 	case c.Class != claim.Volume:
 		return c, nil
-	case e.Type == tree.Directory:
+	case e.typ == tree.Directory:
 		p.open(e, c)
 		return c, nil
 	}
 	return p.lone(ctx, e, c)
 }
 
-func (p *placer) open(e catalog.Entry, c claim.Claim) {
+func (p *placer) open(e *node, c claim.Claim) {
 	p.split.Volumes = append(p.split.Volumes, handoff.VolumeRoot{
-		Path: e.Path, UID: e.UID, GID: e.GID, Mode: e.Mode, Claim: c.ID, Confidence: c.Confidence, Reason: c.Reason,
+		Path: e.path, UID: e.uid, GID: e.gid, Mode: e.mode, Claim: c.ID, Confidence: c.Confidence, Reason: c.Reason,
 	})
 	p.root, p.mounted = len(p.split.Volumes)-1, false
 }
 
 // below makes the claim for everything below the volume's root, which its mount
 // would hide, when the first such entry comes.
-func (p *placer) below(ctx context.Context, e catalog.Entry, c claim.Claim) (claim.Claim, error) {
+func (p *placer) below(ctx context.Context, e *node, c claim.Claim) (claim.Claim, error) {
 	root := p.split.Volumes[p.root].Path
 	k := claim.Claim{
 		Class: claim.Volume, Reach: claim.Tree, Path: root, Authority: claim.ByMount, By: "rule mount/below",
@@ -143,21 +149,21 @@ func (p *placer) below(ctx context.Context, e catalog.Entry, c claim.Claim) (cla
 		return c, err
 	}
 	p.mounted = true
-	c, _ = p.resolver.Winner(e.Subject())
+	c, _ = p.resolver.Winner(e.subject())
 	return c, nil
 }
 
 // lone is a path of data that is in no directory of a volume.
-func (p *placer) lone(ctx context.Context, e catalog.Entry, c claim.Claim) (claim.Claim, error) {
+func (p *placer) lone(ctx context.Context, e *node, c claim.Claim) (claim.Claim, error) {
 	if c.Authority == claim.ByUser {
-		return c, &pipeline.InputError{What: c.By, Err: fmt.Errorf("%s is no directory, and in no volume: name the directory that holds it", e.Path)}
+		return c, &pipeline.InputError{What: c.By, Err: fmt.Errorf("%s is no directory, and in no volume: name the directory that holds it", e.path)}
 	}
 	k := claim.Claim{
-		Class: claim.Object, Reach: claim.Exact, Path: e.Path, Authority: claim.ByMount, By: "rule mount/lone", Confidence: claim.Low,
+		Class: claim.Object, Reach: claim.Exact, Path: e.path, Authority: claim.ByMount, By: "rule mount/lone", Confidence: claim.Low,
 		Reason:   "data in a directory that stays in the image, and a volume is a whole directory: kept as an object; " + c.Reason,
 		Evidence: c.Evidence, Serves: c.Serves,
 	}
-	if e.Type != tree.Regular {
+	if e.typ != tree.Regular {
 		k.Class, k.Reason = claim.Image, "a special file or link in a directory that stays in the image"
 	}
 	return p.late(ctx, k)
@@ -173,12 +179,21 @@ func (p *placer) late(ctx context.Context, k claim.Claim) (claim.Claim, error) {
 	return k, p.out.Claim(ctx, k)
 }
 
-func (p *placer) account(e catalog.Entry, c claim.Claim) {
+func (p *placer) account(e *node, c claim.Claim) {
+	t := p.tally[c.Class]
+	t.Entries++
+	if e.typ == tree.Regular {
+		t.Files++
+		if e.link == 0 {
+			t.Bytes += e.size
+			t.Allocated += e.allocated
+		}
+	}
 	if c.Class == claim.Unreadable {
-		if _, ok := p.decisions.Accepts(e.Path); !ok {
+		if _, ok := p.decisions.Accepts(e.path); !ok {
 			p.split.UnreadableCount++
 			if len(p.split.Unreadable) < maxUnreadable {
-				p.split.Unreadable = append(p.split.Unreadable, e.Path)
+				p.split.Unreadable = append(p.split.Unreadable, e.path)
 			}
 		}
 	}
@@ -187,28 +202,28 @@ func (p *placer) account(e catalog.Entry, c claim.Claim) {
 	}
 	v := &p.split.Volumes[p.root]
 	v.Entries++
-	v.Bytes += e.Bytes()
-	if e.Type != tree.Regular {
+	v.Bytes += e.bytes()
+	if e.typ != tree.Regular {
 		return
 	}
 	v.Files++
-	if e.Size < 4096 {
+	if e.size < 4096 {
 		v.SmallFiles++
 	}
-	v.Largest = max(v.Largest, e.Size)
+	v.Largest = max(v.Largest, e.size)
 	if looksLikeCode(e) {
 		v.Code++
 	}
 }
 
 // looksLikeCode is true for programs and sources by name and mode.
-func looksLikeCode(e catalog.Entry) bool {
-	kind := nameKind(e.Path.Base(), tree.Regular)
-	switch strings.ToLower(extension(e.Path)) {
+func looksLikeCode(e *node) bool {
+	kind := nameKind(e.path.Base(), tree.Regular)
+	switch strings.ToLower(extension(e.path)) {
 	case ".svg", ".ico", ".html", ".htm", ".css", ".ttf", ".woff", ".woff2", ".eot", ".map":
 		return false // content as often as code
 	}
-	return kind == codeName || kind == anyName && e.Mode&0o111 != 0
+	return kind == codeName || kind == anyName && e.mode&0o111 != 0
 }
 
 func extension(p hostpath.Path) string {
@@ -233,24 +248,14 @@ func (p *placer) finishVolumes(out *handoff.Split) {
 	}
 }
 
-// balance counts the classes and, on its own, the whole.
-func (s *run) balance(ctx context.Context, out *handoff.Split) error {
-	tallies, err := s.cat.Tallies(ctx)
-	if err != nil {
-		return err
-	}
-	total, err := s.cat.Total(ctx)
-	if err != nil {
-		return err
-	}
-	by := map[claim.Class]handoff.ClassTally{}
-	for _, t := range tallies {
-		by[t.Class] = handoff.ClassTally(t)
-	}
+// balance sets what was placed against the source, which is counted on its own.
+func (p *placer) balance(ctx context.Context, out *handoff.Split) error {
 	for _, c := range claim.Classes() {
-		t := by[c]
-		t.Class = c
-		out.Balance.Classes = append(out.Balance.Classes, t)
+		out.Balance.Classes = append(out.Balance.Classes, *p.tally[c])
+	}
+	total, err := p.cat.Total(ctx)
+	if err != nil {
+		return err
 	}
 	out.Balance.Total = handoff.ClassTally(total)
 	if !out.Balance.Even() {

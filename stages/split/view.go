@@ -1,6 +1,7 @@
 package split
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -23,16 +24,26 @@ type view struct {
 
 // node is what the judgements of this stage need of an entry.
 type node struct {
-	id      int64
-	path    hostpath.Path
-	typ     tree.Type
-	mode    uint32
-	uid     uint32
-	size    int64
-	pkg     string
-	state   catalog.State
-	fs      string
-	problem string
+	id        int64
+	path      hostpath.Path
+	typ       tree.Type
+	mode      uint32
+	uid, gid  uint32
+	size      int64
+	allocated int64
+	link      int64 // as in catalog.Entry
+	pkg       string
+	state     catalog.State
+	fs        string
+	problem   string
+}
+
+// bytes is what the entry adds to a balance.
+func (n *node) bytes() int64 {
+	if n.typ != tree.Regular || n.link != 0 {
+		return 0
+	}
+	return n.size
 }
 
 func (n node) subject() claim.Subject {
@@ -42,7 +53,7 @@ func (n node) subject() claim.Subject {
 // shipped is true for a file that is as its package shipped it.
 func (n node) shipped() bool { return n.state == catalog.Same || n.state == catalog.ConffileSame }
 
-const nodeColumns = "SELECT id, path, type, mode, uid, size, coalesce(package,''), coalesce(state,''), coalesce(fs,''), coalesce(problem,'') FROM entries "
+const nodeColumns = "SELECT id, path, type, mode, uid, gid, size, allocated, link, package, state, fs, problem FROM entries "
 
 func newView(ctx context.Context, cat *catalog.Catalog) (*view, error) {
 	v := &view{cat: cat}
@@ -64,18 +75,84 @@ func (v *view) query(ctx context.Context, where string, args ...any) ([]node, er
 	defer rows.Close()
 	var out []node
 	for rows.Next() {
-		var n node
-		var path sql.RawBytes
-		if err := rows.Scan(&n.id, &path, &n.typ, &n.mode, &n.uid, &n.size, &n.pkg, &n.state, &n.fs, &n.problem); err != nil {
+		n, err := scanNode(rows)
+		if err != nil {
 			return nil, fmt.Errorf("inventory: %w", err)
 		}
-		n.path = hostpath.Path(path)
 		out = append(out, n)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
 	}
 	return out, nil
+}
+
+func scanNode(rows *sql.Rows) (n node, err error) {
+	var typ, path, pkg, state, fs, problem sql.RawBytes
+	var link sql.NullInt64
+	if err := rows.Scan(&n.id, &path, &typ, &n.mode, &n.uid, &n.gid, &n.size, &n.allocated, &link, &pkg, &state, &fs, &problem); err != nil {
+		return n, err
+	}
+	n.path, n.typ, n.link = hostpath.Path(path), tree.Type(typ), link.Int64
+	n.pkg, n.state, n.fs, n.problem = string(pkg), catalog.State(state), string(fs), string(problem)
+	return n, nil
+}
+
+// streamBatch is how many entries are read ahead of those who judge them.
+const streamBatch = 1024
+
+// stream visits all entries depth first, in batches that are read ahead.
+func (v *view) stream(ctx context.Context, visit func([]node) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	batches := make(chan []node, 2)
+	failed := make(chan error, 1)
+	go func() {
+		defer close(batches)
+		failed <- v.read(ctx, batches)
+	}()
+	var err error
+	for b := range batches {
+		if err == nil {
+			if err = visit(b); err != nil {
+				cancel()
+			}
+		}
+	}
+	cancel()
+	return cmp.Or(err, <-failed)
+}
+
+func (v *view) read(ctx context.Context, batches chan<- []node) error {
+	rows, err := v.cat.Query(ctx, nodeColumns+"ORDER BY id")
+	if err != nil {
+		return fmt.Errorf("inventory: %w", err)
+	}
+	defer rows.Close()
+	send := func(b []node) error {
+		select {
+		case batches <- b:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	batch := make([]node, 0, streamBatch)
+	for rows.Next() {
+		n, err := scanNode(rows)
+		if err != nil {
+			return fmt.Errorf("inventory: %w", err)
+		}
+		if batch = append(batch, n); len(batch) == cap(batch) {
+			if err := send(batch); err != nil {
+				return err
+			}
+			batch = make([]node, 0, streamBatch)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("inventory: %w", err)
+	}
+	return send(batch)
 }
 
 // at finds one path.
@@ -87,7 +164,7 @@ func (v *view) at(ctx context.Context, p hostpath.Path) (node, bool, error) {
 	case err != nil:
 		return node{}, false, err
 	}
-	return node{id: e.ID, path: e.Path, typ: e.Type, mode: e.Mode, uid: e.UID, size: e.Size, pkg: e.Package, state: e.State, fs: e.FS, problem: e.Problem}, true, nil
+	return node{id: e.ID, path: e.Path, typ: e.Type, mode: e.Mode, uid: e.UID, gid: e.GID, size: e.Size, allocated: e.Allocated, link: e.Link, pkg: e.Package, state: e.State, fs: e.FS, problem: e.Problem}, true, nil
 }
 
 // after is the ID of the first entry behind the subtree of n.
