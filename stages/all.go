@@ -133,6 +133,13 @@ func splitStage(d Deps) pipeline.Stage {
 func imagesStage(d Deps) pipeline.Stage {
 	o := images.Options{Registry: d.Registry, Tool: d.Version}
 	s := pipeline.Step3(images.Info(), o, handoff.SourceKey, handoff.SplitKey, handoff.PlanKey, handoff.ImagesKey, images.New(o).Run)
+	s = pipeline.Recheck(s, handoff.ImagesKey, func(ctx context.Context, env *pipeline.Env, out handoff.Images) (string, error) {
+		plan, err := pipeline.Read(env.Workspace, handoff.PlanKey)
+		if err != nil {
+			return "", err
+		}
+		return images.New(o).Recheck(ctx, env, plan, out)
+	})
 	if d.Registry != "" {
 		s.Effects |= pipeline.Registry
 	}
@@ -144,6 +151,7 @@ func imagesStage(d Deps) pipeline.Stage {
 func objectsStage(d Deps) pipeline.Stage {
 	o := objects.Options{Store: d.Store}
 	s := pipeline.Step2(objects.Info(), o, handoff.SourceKey, handoff.PlanKey, handoff.ObjectsKey, objects.New(o, nil).Run)
+	s = pipeline.Recheck(s, handoff.ObjectsKey, objects.New(o, nil).Recheck)
 	if d.Store != "" {
 		s.Effects |= pipeline.Bucket
 	}

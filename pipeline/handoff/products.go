@@ -10,6 +10,9 @@ type Images struct {
 	Layout   string  `json:"layout"`             // directory with the OCI image layout, relative to the workspace
 	Registry string  `json:"registry,omitempty"` // where they were pushed
 	Images   []Image `json:"images"`
+	// Shape is the SHA-256 over what decided about the layers, see
+	// imageset.Set.Shape.
+	Shape string `json:"shape"`
 	// Notes are what could not be kept exactly as it was: a hard link that had
 	// to become a copy.
 	Notes []string `json:"notes,omitempty"`

@@ -21,7 +21,10 @@ type Plan struct {
 	// Digest is the SHA-256 of everything that decides about the layer, the
 	// times of change at the source included: an equal digest stands for equal
 	// content of a source that can be trusted to keep its ctimes.
-	Digest  string
+	Digest string
+	// Shape is the SHA-256 of what the layer says about every path, without the
+	// content of made files: equal for equal hosts, and known without the source.
+	Shape   string
 	Entries int64 // all items
 	Taken   int64 // items with the role Taken
 	Bytes   int64 // of content
@@ -33,6 +36,7 @@ type Draft struct {
 	f    *os.File
 	w    *bufio.Writer
 	sum  hash.Hash
+	form hash.Hash // of the shape
 	plan Plan
 	last hostpath.Path
 }
@@ -44,7 +48,7 @@ func Begin(name string) (*Draft, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plan of a layer: %w", err)
 	}
-	d := &Draft{f: f, sum: sha256.New(), plan: Plan{File: name}}
+	d := &Draft{f: f, sum: sha256.New(), form: sha256.New(), plan: Plan{File: name}}
 	d.w = bufio.NewWriterSize(io.MultiWriter(f, d.sum), 64<<10)
 	return d, nil
 }
@@ -61,6 +65,12 @@ func (d *Draft) Add(i Item) error {
 	if _, err := d.w.Write(append(data, '\n')); err != nil {
 		return fmt.Errorf("plan of a layer: %w", err)
 	}
+	size := i.Size
+	if i.Role == Made {
+		size = 0
+	}
+	fmt.Fprintf(d.form, "%s\x00%s %s %o %d %d %d %d %d\x00%s\x00%s\x00%q\n", i.Path, i.Role, i.Type, i.Mode, i.UID, i.GID,
+		size, i.Mtime, i.Rdev, i.Target, i.Link, i.Xattrs)
 	d.last = i.Path
 	d.plan.Entries++
 	d.plan.Bytes += i.Bytes()
@@ -80,6 +90,7 @@ func (d *Draft) End() (Plan, error) {
 	if err := d.f.Close(); err != nil {
 		return Plan{}, fmt.Errorf("plan of a layer: %w", err)
 	}
+	d.plan.Shape = hex.EncodeToString(d.form.Sum(nil))
 	d.plan.Digest = hex.EncodeToString(d.sum.Sum(nil))
 	return d.plan, nil
 }

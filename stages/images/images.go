@@ -105,6 +105,7 @@ func (s *Stage) run(ctx context.Context, env *pipeline.Env, source handoff.Sourc
 	if err != nil {
 		return out, err
 	}
+	shape := set.Shape()
 	blobs, missing, err := s.layers(ctx, env, root, set, lay, temp)
 	if err != nil {
 		return out, err
@@ -113,7 +114,7 @@ func (s *Stage) run(ctx context.Context, env *pipeline.Env, source handoff.Sourc
 	if err != nil {
 		return out, err
 	}
-	out.Notes, out.Missing = set.Notes, missing
+	out.Shape, out.Notes, out.Missing = shape, set.Notes, missing
 	if err := s.push(ctx, env, &out); err != nil {
 		return out, err
 	}

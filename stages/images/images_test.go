@@ -82,7 +82,8 @@ app-user:*::
 }
 
 // elsewhere is all that may differ between the host and the image, in the words
-// of rsync --itemize-changes; content, owners, modes, times, xattrs, ACLs,
+// of rsync --itemize-changes. Directories that are not of class image bring no
+// time. Content, owners, modes, times, xattrs, ACLs,
 // capabilities and hard links of everything else are the same.
 const elsewhere = `*deleting   sys/
 *deleting   dev/
@@ -91,6 +92,7 @@ const elsewhere = `*deleting   sys/
 >fcs...g... etc/gshadow
 >fcs....... etc/passwd
 >fcs...g... etc/shadow
+.d..t...... home/
 cd+++++++++ home/u/
 .f........x opt/every/attrs/user
 hL          opt/every/links/hard-symlink => opt/every/links/dangling
@@ -100,14 +102,20 @@ hL          opt/every/links/hard-symlink => opt/every/links/dangling
 hS          opt/every/special/fifo-again => opt/every/special/fifo
 cS+++++++++ opt/every/special/socket
 .d..t...... proc/
+.d..t...... root/
 .d..t...... run/
+.d..t...... run/app/
+.d..t...... srv/
+.d..t...... srv/app/
 >f+++++++++ srv/app/site
 .d..t...... tmp/
 >f+++++++++ usr/local/bin/other
 cd+++++++++ var/backups/
 >f+++++++++ var/backups/dump.sql.gz
 >f+++++++++ var/backups/older.sql.gz
+.d..t...... var/lib/db/
 >f+++++++++ var/lib/db/table
+.d..t...... var/log/app/
 >f+++++++++ var/log/app/app.log
 `
 

@@ -2,9 +2,6 @@ package images
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -60,42 +57,4 @@ func (s *Stage) push(ctx context.Context, env *pipeline.Env, out *handoff.Images
 		out.Images[n].Ref = r.Ref(out.Images[n].Name, out.Images[n].Digest)
 	}
 	return nil
-}
-
-// Recheck looks whether what an earlier run made is still there: the layout
-// with files of the right size, and the manifests in the registry. It says what
-// is not.
-func (s *Stage) Recheck(ctx context.Context, env *pipeline.Env, out handoff.Images) (stale string, err error) {
-	lay := layout{env.Workspace.Path(out.Layout)}
-	for _, i := range out.Images {
-		for _, l := range i.Layers {
-			fi, err := os.Stat(lay.blob(l.Digest))
-			if errors.Is(err, os.ErrNotExist) || err == nil && fi.Size() != l.Size {
-				return fmt.Sprintf("layer %s of image %s is not in %s", l.Digest, i.Name, out.Layout), nil
-			}
-			if err != nil {
-				return "", err
-			}
-		}
-		if _, err := os.Stat(lay.blob(i.Digest)); err != nil {
-			return fmt.Sprintf("image %s is not in %s", i.Name, out.Layout), nil
-		}
-	}
-	if out.Registry == "" {
-		return "", nil
-	}
-	r, err := registry.Open(out.Registry, s.options.Talk)
-	if err != nil {
-		return "", err
-	}
-	for _, i := range out.Images {
-		has, err := r.Has(ctx, registry.Image{Name: i.Name, Digest: i.Digest})
-		if err != nil {
-			return "", err
-		}
-		if !has {
-			return fmt.Sprintf("registry %s has no image %s any more", out.Registry, i.Name), nil
-		}
-	}
-	return "", nil
 }

@@ -42,7 +42,7 @@ func TestPush(t *testing.T) {
 	stage := images.New(o)
 	stale := func(want string) {
 		t.Helper()
-		got, err := stage.Recheck(t.Context(), env, out)
+		got, err := stage.Recheck(t.Context(), env, hosttest.LegacyPlan(), out)
 		if err != nil || !strings.Contains(got, want) || (want == "") != (got == "") {
 			t.Errorf("stale = %q, %v, want %q", got, err, want)
 		}
@@ -63,6 +63,38 @@ func TestPush(t *testing.T) {
 	total, done := env.Progress.(interface{ Told() (int64, int64) }).Told()
 	if total != done || total == 0 {
 		t.Errorf("progress: %d of %d", done, total)
+	}
+}
+
+// The stage is stale when what images are made of changed, be it of another
+// class, and not when data did.
+func TestRecheckSeesTheHost(t *testing.T) {
+	root := hosttest.Legacy(t)
+	env, out := mustLift(t, root, images.Options{})
+	for _, c := range []struct {
+		change string
+		stale  bool
+	}{
+		{"true", false},
+		{`echo data >"$1/var/lib/db/new"; touch "$1/var/lib/db" "$1/var/log/app"`, false},
+		{`chmod 700 "$1/var/lib/db"`, true},
+		{`chmod 750 "$1/var/lib/db"`, true},
+		{`touch "$1/etc/passwd"`, true},
+		{`touch "$1/usr/bin/tool"`, true},
+	} {
+		run(t, "sh", "-c", c.change, "sh", root)
+		hosttest.Inventory(t, env, root, hosttest.LegacyPlace, hosttest.LegacyPackages...)
+		why, err := images.New(images.Options{}).Recheck(t.Context(), env, hosttest.LegacyPlan(), out)
+		if err != nil || (why != "") != c.stale {
+			t.Errorf("after %s: %q, %v", c.change, why, err)
+		}
+		if c.stale {
+			second, err := again(t, env, root, images.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = second
+		}
 	}
 }
 

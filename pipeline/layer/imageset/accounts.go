@@ -134,6 +134,8 @@ func (d *drawing) makeAccounts(ctx context.Context, b *bin) error {
 		i := layer.Item{Role: layer.Made, Any: d.Accounts == nil, Data: f.data, Entry: tree.Entry{
 			Path: f.path, Type: tree.Regular, Mode: e.Mode, UID: e.UID, GID: e.GID,
 			Size: int64(len(f.data)), Mtime: e.Mtime,
+			// Not in the layer, but in the digest of its plan: the content is as old.
+			Ctime: e.Ctime, Ino: e.Ino,
 		}}
 		if f.path == Shadow || f.path == Gshadow {
 			i.Mode, i.UID, i.GID = d.shadowMode()

@@ -10,6 +10,8 @@ package imageset
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,6 +37,19 @@ type Set struct {
 	Bytes   int64
 	// Notes are for people: what could not be kept exactly as it was.
 	Notes []string
+}
+
+// Shape is the SHA-256 over what decides about the images: which paths are in
+// which layer, with their metadata. It is the same with and without the source.
+func (s *Set) Shape() string {
+	h := sha256.New()
+	for _, l := range s.Layers {
+		fmt.Fprintln(h, l.What, l.Plan.Shape)
+	}
+	for _, i := range s.Images {
+		fmt.Fprintln(h, i.Name, i.Layers)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Layer is one layer to be written.

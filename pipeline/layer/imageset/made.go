@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/catalog"
+	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/layer"
@@ -161,19 +162,20 @@ func (d *drawing) parent(ctx context.Context, p hostpath.Path) (layer.Item, erro
 	return leading(e), nil
 }
 
-// leading is a directory of the host that is there for what is below it. Of a
-// file system that was mounted there nothing is taken but owner and mode: its
-// times are not those of the host's own directory.
+// leading is a directory of the host that is there for what is below it. One
+// that is not of class image brings no time: data that the host writes there
+// must change no image. Of a file system that was mounted there nothing is taken
+// but owner and mode.
 func leading(e catalog.Placed) layer.Item {
 	i := layer.Item{Role: layer.Parent, Entry: e.Entry.Entry}
+	if e.Class != claim.Image {
+		i.Mtime = 0
+	}
 	if e.FS != "" {
 		i.Mtime, i.Xattrs = 0, nil
 	}
-	if mode, ok := virtual[e.Path]; ok {
-		i.Mtime = 0
-		if e.FS != "" {
-			i.Mode, i.UID, i.GID = mode, 0, 0
-		}
+	if mode, ok := virtual[e.Path]; ok && e.FS != "" {
+		i.Mode, i.UID, i.GID = mode, 0, 0
 	}
 	// What no layer tells must not make plans differ.
 	i.Ctime, i.Dev, i.Ino, i.Nlink, i.Allocated = 0, 0, 0, 0, 0
