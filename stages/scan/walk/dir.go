@@ -282,10 +282,13 @@ func mounted(f *os.File, p hostpath.Path, n name, m facts.Mount) Item {
 		})
 	}
 	it := unknown(p, n, err)
-	if err == nil {
+	switch {
+	case err == nil:
 		a := <-got
 		it = Item{Entry: a.e}
 		m = a.m
+	case m.Virtual: // a FUSE portal lets nobody look, and hides nothing of the host
+		it.Problem = ""
 	}
 	it.FS, it.Mount = m.FSType, &m
 	return it
