@@ -52,8 +52,11 @@ func Check(ctx context.Context, r io.Reader, want Blob, plan Plan, see See) erro
 	var faults Faults
 	packed := &summing{r: ctxReader{ctx, r}, sum: counted{w: io.Discard, sum: sha256.New()}}
 	plain, err := decompressor(bufio.NewReaderSize(packed, 256<<10), want.MediaType)
-	if err != nil {
-		return err
+	switch {
+	case packed.err != nil:
+		return packed.err
+	case err != nil:
+		return &Faults{List: []string{"unreadable layer: " + err.Error()}, Count: 1}
 	}
 	defer plain.Close()
 	stream := &summing{r: plain, sum: counted{w: io.Discard, sum: sha256.New()}}
