@@ -18,6 +18,7 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/profile"
+	"github.com/statelift/statelift/pipeline/tree"
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages"
 	"github.com/statelift/statelift/templates"
@@ -71,6 +72,89 @@ func TestAccuracy(t *testing.T) {
 	}
 	if !out.Balance.Even() {
 		t.Errorf("the balance is not even: %+v", out.Balance)
+	}
+	checkExplained(t, cat, claims)
+	checkPlanted(t, env.Workspace, cat)
+}
+
+// checkExplained weighs the claims again, as explain does: for every path of the
+// host the one that decided must win.
+func checkExplained(t *testing.T, cat *catalog.Catalog, claims []claim.Claim) {
+	t.Helper()
+	r, err := claim.NewResolver(claims...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := 0
+	for e, err := range cat.Entries(context.Background(), catalog.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w, _ := r.Winner(e.Subject()); w.ID != e.Claim || w.Class != e.Class {
+			if wrong++; wrong <= 10 {
+				t.Errorf("%s is %s by claim %d, explain says %s by claim %d", e.Path, e.Class, e.Claim, w.Class, w.ID)
+			}
+		}
+	}
+}
+
+// checkPlanted searches for the secrets that the host was built with: none is in
+// a file of class image or config, nor in what the split wrote.
+func checkPlanted(t *testing.T, ws workspace.Workspace, cat *catalog.Catalog) {
+	t.Helper()
+	src, err := pipeline.Read(ws, handoff.SourceKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := os.ReadFile(filepath.Join(filepath.Dir(src.Root), "secrets.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var planted []string
+	for line := range strings.Lines(string(list)) {
+		cols := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(cols) != 3 || len(cols[2]) < 12 {
+			t.Fatalf("secrets.tsv: %d columns", len(cols))
+		}
+		e, err := cat.Lookup(context.Background(), hostpath.Path(cols[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Class == claim.Image || e.Class == claim.Config {
+			t.Errorf("%s (%s) is %s", e.Path, cols[0], e.Class)
+		}
+		planted = append(planted, cols[2])
+	}
+	if len(planted) < 10 {
+		t.Errorf("only %d secrets were planted", len(planted))
+	}
+	for _, name := range []string{ws.Path(workspace.Inventory), ws.Path(workspace.Run, "split.json")} {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range planted {
+			if strings.Contains(string(data), s) {
+				t.Errorf("a planted secret is in %s", filepath.Base(name))
+			}
+		}
+	}
+	for e, err := range cat.Entries(context.Background(), catalog.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Type != tree.Regular || e.State == catalog.Same || e.Class != claim.Image && e.Class != claim.Config {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(src.Root, string(e.Path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range planted {
+			if strings.Contains(string(data), s) {
+				t.Errorf("%s is %s and holds a planted secret", e.Path, e.Class)
+			}
+		}
 	}
 }
 

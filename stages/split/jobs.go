@@ -32,9 +32,10 @@ func (s *run) applyScripts(ctx context.Context) error {
 		for _, p := range x.Reads {
 			s.scopes = append(s.scopes, scope{path: p, exact: true, serves: svc.name, by: "init script " + x.Name, authority: claim.ByUnit,
 				why: "settings that " + describe(svc) + " reads", from: from})
-			for name, val := range s.variables(p) {
-				if strings.HasPrefix(val, "/") {
-					if err := s.mention(ctx, svc, hostpath.Clean(val), mention{key: name, from: claim.Evidence{Path: p, Fact: name}}); err != nil {
+			vars := s.variables(p)
+			for _, name := range slices.Sorted(maps.Keys(vars)) {
+				if strings.HasPrefix(vars[name], "/") {
+					if err := s.mention(ctx, svc, hostpath.Clean(vars[name]), mention{key: name, from: claim.Evidence{Path: p, Fact: name}}); err != nil {
 						return err
 					}
 				}

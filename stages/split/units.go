@@ -3,6 +3,8 @@ package split
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/claim"
@@ -204,8 +206,8 @@ func (s *run) commands(ctx context.Context, svc service, env map[string]string) 
 			}
 		}
 	}
-	for name, val := range env {
-		if p := hostpath.Clean(val); strings.HasPrefix(val, "/") {
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if p := hostpath.Clean(env[name]); strings.HasPrefix(env[name], "/") {
 			if err := s.mention(ctx, svc, p, mention{key: name, from: claim.Evidence{Fact: name + " in the environment of " + svc.name}}); err != nil {
 				return err
 			}

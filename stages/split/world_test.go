@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/statelift/statelift/pipeline"
@@ -184,18 +185,24 @@ func (w *world) try(ctx context.Context) (handoff.Split, error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	profiles, err := profile.Load(templates.Profiles())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	rules, err := profile.LoadRules(templates.Rules())
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	profiles, rules := knowledge()
 	env := &pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: w.ws, Progress: silent{}}
 	src := handoff.Source{Spec: w.root, Kind: "directory", Root: w.root}
 	return split.New(split.Options{Decisions: d.ForSplit()}, profiles, rules).Run(ctx, env, src, handoff.Inventory{})
 }
+
+// knowledge is what statelift ships; reading it takes longer than a split here.
+var knowledge = sync.OnceValues(func() ([]profile.Profile, profile.Rules) {
+	profiles, err := profile.Load(templates.Profiles())
+	if err != nil {
+		panic(err)
+	}
+	rules, err := profile.LoadRules(templates.Rules())
+	if err != nil {
+		panic(err)
+	}
+	return profiles, rules
+})
 
 // split runs the stage and checks what holds for every split: each entry has one
 // class, by a claim that says so and that the resolver of explain finds again, and
