@@ -278,3 +278,27 @@ func TestTwoObjectsOfOneName(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestCopies: a volume that starts empty is not filled, whatever seeds there are.
+func TestCopies(t *testing.T) {
+	b := newBench(t, siteFiles())
+	plan, images, seeds := site()
+	seeds.Seeds = append(seeds.Seeds, handoff.Seed{Volume: "var-backups", Digest: "sha256:00"})
+	out, err := b.run(t, Options{Start: true, Copier: "registry.example/statelift:1", Seeds: "registry.example/seeds"}, plan, images, seeds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var jobs []string
+	for _, f := range out.Files {
+		if f.Kind == "Job" {
+			jobs = append(jobs, f.Object)
+			text := b.read(t, f.Name)
+			if !strings.Contains(text, "suspend: false") || !strings.Contains(text, "image: registry.example/statelift:1") || !strings.Contains(text, "registry.example/seeds@sha256:") {
+				t.Errorf("%s:\n%s", f.Name, text)
+			}
+		}
+	}
+	if len(jobs) != 2 || !strings.HasPrefix(jobs[0], "atlas-copy-home-marta-") || !strings.HasPrefix(jobs[1], "atlas-copy-var-lib-mysql-") {
+		t.Errorf("jobs: %v", jobs)
+	}
+}
