@@ -81,7 +81,7 @@ func (c Path) validate() error {
 			paths = append(paths, s)
 		}
 	}
-	return errors.Join(checkPaths(paths), checkReach(c.Reach), checkConfidence(c.Confidence))
+	return errors.Join(checkPaths(paths), checkReach(c.Reach), checkConfidence(c.Confidence), checkExpanded(c.Reach, c.Path))
 }
 
 func (r Run) validate() error {
@@ -146,6 +146,9 @@ func (f rulesFile) validate(file string) error {
 		if r.Class == "" || len(r.Paths) == 0 {
 			fault(r.Line, errors.New("class and paths are wanted"))
 		}
+		for _, p := range r.Paths {
+			fault(r.Line, checkExpanded(r.Reach, p))
+		}
 		_, err := claim.ParseCondition(r.When)
 		fault(r.Line, errors.Join(err, checkPaths(r.Paths), checkReach(r.Reach), checkConfidence(r.Confidence)))
 	}
@@ -167,6 +170,15 @@ func checkPaths(paths []string) error {
 		if err := claim.CheckGlob(hostpath.Path(p)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkExpanded is about trees named by a pattern: each directory that matches is
+// one, and ** would find them in one another.
+func checkExpanded(reach claim.Reach, p string) error {
+	if (reach == "" || reach == claim.Tree) && strings.Contains(p, "**") {
+		return fmt.Errorf("%q: ** is for reach: glob", p)
 	}
 	return nil
 }

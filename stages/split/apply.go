@@ -110,7 +110,7 @@ func (s *run) profileClaim(ctx context.Context, c claim.Claim, pc profile.Path, 
 	if pc.Below != "" {
 		c.Path = c.Path.Join(pc.Below)
 	}
-	if real, err := s.root.Resolve(c.Path); err == nil && real != c.Path {
+	if real := s.real(c.Path); real != c.Path {
 		c.Evidence = append(c.Evidence, claim.Evidence{Path: c.Path, Fact: "a link on the way leads to " + real.String()})
 		c.Path = real
 	}
@@ -141,6 +141,14 @@ func (s *run) profileClaim(ctx context.Context, c claim.Claim, pc profile.Path, 
 	return nil
 }
 
+// real is where a path leads after all links; itself, when it leads nowhere.
+func (s *run) real(p hostpath.Path) hostpath.Path {
+	if real, err := s.root.Resolve(p); err == nil {
+		return real
+	}
+	return p
+}
+
 // settingScopes takes the files that a profile's configuration names: they serve
 // the service, whatever the profile knows about the setting.
 func (s *run) settingScopes(p *profile.Profile, serves string) {
@@ -150,6 +158,7 @@ func (s *run) settingScopes(p *profile.Profile, serves string) {
 		}
 		keyFile := slices.ContainsFunc(p.Secrets.KeyFiles, func(pattern string) bool { return profile.MatchKey(pattern, set.Key) })
 		for _, path := range absolutePaths(set.Value) {
+			path = s.real(path)
 			if !keyFile && placeOf(path) != inEtc {
 				continue
 			}

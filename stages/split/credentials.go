@@ -118,7 +118,7 @@ func manifestText(p hostpath.Path) bool {
 			return true
 		}
 	}
-	return p == "/etc/crontab"
+	return p == "/etc/crontab" || strings.Contains(string(p), "/systemd/system/")
 }
 
 // volumeAbove is the topmost directory above p that is a volume, in which no

@@ -58,6 +58,9 @@ func (s *run) applyScripts(ctx context.Context) error {
 			return err
 		}
 		s.ownFiles(svc)
+		if err := s.ownDirectories(ctx, svc); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -143,9 +146,7 @@ func (s *run) inPath(path, name string) (hostpath.Path, bool) {
 
 // script reads a script that no package brought, for the paths in it.
 func (s *run) script(ctx context.Context, svc service, p hostpath.Path) error {
-	if real, err := s.root.Resolve(p); err == nil {
-		p = real
-	}
+	p = s.real(p)
 	n, ok, err := s.view.at(ctx, p)
 	if err != nil || !ok || n.typ != tree.Regular || n.pkg != "" && n.state != catalog.Changed || n.size > maxText || placeOf(p) == inEtc && n.mode&0o111 == 0 {
 		return err

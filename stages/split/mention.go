@@ -22,9 +22,7 @@ type mention struct {
 // mention makes of a path that a service names what its place suggests:
 // configuration, run-time state, or data.
 func (s *run) mention(ctx context.Context, svc service, p hostpath.Path, m mention) error {
-	if real, err := s.root.Resolve(p); err == nil {
-		p = real
-	}
+	p = s.real(p)
 	kind := placeOf(p)
 	if kind == inEtc {
 		s.scopes = append(s.scopes, scope{path: p, serves: svc.name, by: svc.claim("", "", p, "", m.from).By, authority: claim.ByUnit,

@@ -112,6 +112,9 @@ func (p *placer) decide(ctx context.Context, e *node) (claim.Claim, error) {
 	if !ok {
 		return c, fmt.Errorf("%s: no claim reaches it", e.path)
 	}
+	if c.Class == claim.Unreadable {
+		return p.unread(ctx, e, c)
+	}
 	if p.root >= 0 {
 		if c.Class == claim.Volume || p.mounted {
 			return c, nil
@@ -126,6 +129,24 @@ func (p *placer) decide(ctx context.Context, e *node) (claim.Claim, error) {
 		return c, nil
 	}
 	return p.lone(ctx, e, c)
+}
+
+// unread keeps what nobody needs from stopping the lift: a path that would be
+// dropped or made anew has no content to lose.
+func (p *placer) unread(ctx context.Context, e *node, c claim.Claim) (claim.Claim, error) {
+	if e.fs != "" || p.root >= 0 {
+		return c, nil
+	}
+	for _, other := range p.resolver.Claimants(e.subject())[1:] {
+		if other.Class != claim.Drop && other.Class != claim.Ephemeral {
+			return c, nil
+		}
+		k := other.Claim
+		k.Reach, k.Path, k.When, k.Authority = claim.Exact, e.path, "", claim.ByNature
+		k.Reason = "it could not be read, and need not be: " + k.Reason
+		return p.late(ctx, k)
+	}
+	return c, nil
 }
 
 func (p *placer) open(e *node, c claim.Claim) {

@@ -35,6 +35,50 @@ func (s *run) applyUnits(ctx context.Context) error {
 			return err
 		}
 		s.ownFiles(svc)
+		if err := s.ownDirectories(ctx, svc); err != nil {
+			return err
+		}
+		s.unitFiles(svc)
+	}
+	return s.sockets()
+}
+
+// unitFiles are those of the administrator, wherever they lie; in /etc a rule
+// says the same of all.
+func (s *run) unitFiles(svc service) {
+	for _, p := range append([]hostpath.Path{svc.unit.Path}, svc.unit.DropIns...) {
+		if p != "" && svc.pkg == "" && !p.Within("/etc") {
+			s.claims.add(svc.claim(claim.Drop, claim.Exact, p, "how this host starts "+svc.name+"; that becomes the workload's manifest", svc.from))
+		}
+	}
+}
+
+// sockets listen for services in run-time directories (systemd.socket(5)).
+func (s *run) sockets() error {
+	byName := map[string]service{}
+	for _, svc := range s.host.services {
+		byName[svc.name] = svc
+	}
+	for _, u := range s.host.units {
+		if u.Type != "socket" || !u.Enabled {
+			continue
+		}
+		name := strings.TrimSuffix(u.Name, ".socket") + ".service"
+		if d, ok := u.Last("Socket", "Service"); ok {
+			name = d.Value
+		}
+		svc, ok := byName[name]
+		if !ok {
+			continue
+		}
+		for _, key := range []string{"ListenStream", "ListenDatagram", "ListenSequentialPacket", "ListenFIFO"} {
+			for _, v := range u.Values("Socket", key) {
+				p, ok := lastPath(v.Value)
+				if ok && placeOf(p) == inRuntime && !neverClaimed(p.Dir()) {
+					s.claims.add(svc.claim(claim.Ephemeral, claim.Tree, p.Dir(), "the run-time directory with a socket of "+svc.name, at(v.Source, key+"="+v.Value)))
+				}
+			}
+		}
 	}
 	return nil
 }
@@ -244,9 +288,7 @@ func (s *run) arguments(ctx context.Context, svc service, args []string, from cl
 
 // program claims the program of a service, when no package brought it.
 func (s *run) program(ctx context.Context, svc service, p hostpath.Path, from claim.Evidence) error {
-	if real, err := s.root.Resolve(p); err == nil {
-		p = real
-	}
+	p = s.real(p)
 	n, ok, err := s.view.at(ctx, p)
 	if err != nil || !ok || n.typ != tree.Regular || n.pkg != "" || n.mode&0o111 == 0 {
 		return err
@@ -271,23 +313,4 @@ func (s *run) home(ctx context.Context, svc service) error {
 	c.Confidence, c.Authority = claim.Medium, claim.ByDefault
 	s.claims.add(c)
 	return nil
-}
-
-// ownFiles are by convention the configuration of a service of that name
-// (FHS 3.7; /etc/default of Debian, /etc/sysconfig of Red Hat).
-func (s *run) ownFiles(svc service) {
-	if svc.base == "" || strings.Contains(svc.base, "/") {
-		return
-	}
-	add := func(p hostpath.Path) {
-		s.scopes = append(s.scopes, scope{path: p, serves: svc.name, by: "rule configuration/by-name", authority: claim.ByUnit,
-			confidence: claim.Medium, why: "configuration named after " + svc.name, from: svc.from})
-	}
-	etc, name := hostpath.Path("/etc"), svc.base
-	for _, suffix := range []string{"", ".d", ".conf", ".cfg", ".ini", ".yaml", ".yml", ".toml", ".json"} {
-		add(etc.Join(name + suffix))
-	}
-	add(etc.Join("default", name))
-	add(etc.Join("sysconfig", name))
-	add(hostpath.Path("/usr/local/etc").Join(name))
 }
