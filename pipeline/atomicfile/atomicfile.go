@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 )
 
-// Write replaces name by data with the given permissions. After a crash the
+// Write replaces name by data with the given permissions. A name has one writer
+// at a time: the lock of the workspace sees to that. After a crash the
 // file holds the old or the new content, never a part of it: the data goes to a
 // temporary file in the same directory, is flushed, renamed over name, and the
 // directory is flushed too (rename(2), fsync(2)).
@@ -24,7 +25,9 @@ func Write(name string, data []byte, perm os.FileMode) error {
 // left as it was.
 func WriteTo(name string, perm os.FileMode, fill func(io.Writer) error) (err error) {
 	dir := filepath.Dir(name)
-	f, err := os.CreateTemp(dir, ".tmp-"+filepath.Base(name)+"-*")
+	// The temporary name is always the same, so that what a kill left behind is
+	// overwritten by the next attempt and never piles up.
+	f, err := os.OpenFile(filepath.Join(dir, ".tmp-"+filepath.Base(name)), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
