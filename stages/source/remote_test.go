@@ -202,10 +202,19 @@ func TestDownloadFails(t *testing.T) {
 		input    bool
 		gets     int
 	}{
-		"not found": {func(s *server, n int, w http.ResponseWriter) bool { http.Error(w, "no", 404); return true }, "", "bad response code: 404", true, 1},
-		"forbidden": {func(s *server, n int, w http.ResponseWriter) bool { http.Error(w, "no", 403); return true }, "", "bad response code: 403", true, 1},
-		"broken":    {func(s *server, n int, w http.ResponseWriter) bool { http.Error(w, "no", 500); return true }, "", "given up after 5 attempts: bad response code: 500", false, 5},
-		"resets":    {func(s *server, n int, w http.ResponseWriter) bool { panic(http.ErrAbortHandler) }, "", "given up after 5 attempts", false, 0},
+		"not found": {func(s *server, n int, w http.ResponseWriter) bool {
+			http.Error(w, "no", http.StatusNotFound)
+			return true
+		}, "", "bad response code: 404", true, 1},
+		"forbidden": {func(s *server, n int, w http.ResponseWriter) bool {
+			http.Error(w, "no", http.StatusForbidden)
+			return true
+		}, "", "bad response code: 403", true, 1},
+		"broken": {func(s *server, n int, w http.ResponseWriter) bool {
+			http.Error(w, "no", http.StatusInternalServerError)
+			return true
+		}, "", "given up after 5 attempts: bad response code: 500", false, 5},
+		"resets": {func(s *server, n int, w http.ResponseWriter) bool { panic(http.ErrAbortHandler) }, "", "given up after 5 attempts", false, 0},
 		"stalls": {func(s *server, n int, w http.ResponseWriter) bool {
 			w.Header().Set("Content-Length", "1000")
 			w.Write([]byte("x"))

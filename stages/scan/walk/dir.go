@@ -39,6 +39,7 @@ type chunk struct {
 // schedule has d listed.
 func (w *walker) schedule(d *dir) {
 	d.listing = newTask(d.path, func(ctx context.Context) { w.list(ctx, d) })
+	d.listing.list = true
 	w.queue.add(d.listing)
 }
 

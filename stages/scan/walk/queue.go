@@ -12,6 +12,7 @@ import (
 // will want them, which keeps the look-ahead useful and small.
 type task struct {
 	key  hostpath.Path
+	list bool // reads the names of a directory
 	run  func(context.Context)
 	done chan struct{}
 }
@@ -68,14 +69,18 @@ func (q *queue) next() *task {
 		if q.closed {
 			return nil
 		}
-		if len(q.tasks) > 0 && (q.room() || q.tasks[0] == q.wanted) {
+		if len(q.tasks) > 0 && (q.room(q.tasks[0]) || q.tasks[0] == q.wanted) {
 			return heap.Pop(&q.tasks).(*task)
 		}
 		q.change.Wait()
 	}
 }
 
-func (q *queue) room() bool { return q.items < aheadItems && q.names < aheadNames }
+// room reports whether t keeps within the look-ahead. The names of one very long
+// directory may exceed it by far; that must not keep them from being looked at.
+func (q *queue) room(t *task) bool {
+	return q.items < aheadItems && (!t.list || q.names < aheadNames)
+}
 
 // wait returns when t is done.
 func (q *queue) wait(ctx context.Context, t *task) error {
@@ -111,10 +116,10 @@ func (q *queue) read(n int) {
 
 func (q *queue) emitted(n int) {
 	q.mu.Lock()
-	before := q.room()
+	before := len(q.tasks) > 0 && q.room(q.tasks[0])
 	q.items -= n
 	q.names -= n
-	wake := !before && q.room()
+	wake := !before && len(q.tasks) > 0 && q.room(q.tasks[0])
 	q.mu.Unlock()
 	if wake {
 		q.change.Broadcast()
