@@ -74,7 +74,7 @@ type placer struct {
 const maxUnreadable = 1000
 
 func (p *placer) pass(ctx context.Context) error {
-	p.root = -1
+	p.root, p.sums = -1, digests{}
 	p.tally = map[claim.Class]*handoff.ClassTally{}
 	for _, c := range claim.Classes() {
 		p.tally[c] = &handoff.ClassTally{Class: c}
@@ -101,6 +101,7 @@ func (p *placer) one(ctx context.Context, e *node) error {
 	if err := p.out.Place(ctx, e.id, c.Class, c.ID); err != nil {
 		return err
 	}
+	p.sums.add(e, c)
 	p.account(e, c)
 	return nil
 }

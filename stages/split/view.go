@@ -32,11 +32,16 @@ type node struct {
 	size      int64
 	allocated int64
 	link      int64 // as in catalog.Entry
+	changed   change
 	pkg       string
 	state     catalog.State
 	fs        string
 	problem   string
 }
+
+// change is what cannot stay the same when anything of an inode changes, its
+// content included: the time of the inode cannot be set (stat(2), ctime).
+type change struct{ mtime, ctime, dev, ino int64 }
 
 // bytes is what the entry adds to a balance.
 func (n *node) bytes() int64 {
@@ -53,7 +58,7 @@ func (n node) subject() claim.Subject {
 // shipped is true for a file that is as its package shipped it.
 func (n node) shipped() bool { return n.state == catalog.Same || n.state == catalog.ConffileSame }
 
-const nodeColumns = "SELECT id, path, type, mode, uid, gid, size, allocated, link, package, state, fs, problem FROM entries "
+const nodeColumns = "SELECT id, path, type, mode, uid, gid, size, allocated, link, mtime, ctime, dev, ino, package, state, fs, problem FROM entries "
 
 func newView(ctx context.Context, cat *catalog.Catalog) (*view, error) {
 	v := &view{cat: cat}
@@ -90,7 +95,8 @@ func (v *view) query(ctx context.Context, where string, args ...any) ([]node, er
 func scanNode(rows *sql.Rows) (n node, err error) {
 	var typ, path, pkg, state, fs, problem sql.RawBytes
 	var link sql.NullInt64
-	if err := rows.Scan(&n.id, &path, &typ, &n.mode, &n.uid, &n.gid, &n.size, &n.allocated, &link, &pkg, &state, &fs, &problem); err != nil {
+	if err := rows.Scan(&n.id, &path, &typ, &n.mode, &n.uid, &n.gid, &n.size, &n.allocated, &link,
+		&n.changed.mtime, &n.changed.ctime, &n.changed.dev, &n.changed.ino, &pkg, &state, &fs, &problem); err != nil {
 		return n, err
 	}
 	n.path, n.typ, n.link = hostpath.Path(path), tree.Type(typ), link.Int64
