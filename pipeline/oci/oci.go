@@ -40,11 +40,10 @@ func (d Digest) Hex() (string, error) {
 
 // Descriptor names a blob (descriptor.md).
 type Descriptor struct {
-	MediaType    string            `json:"mediaType"`
-	ArtifactType string            `json:"artifactType,omitempty"`
-	Digest       Digest            `json:"digest"`
-	Size         int64             `json:"size"`
-	Annotations  map[string]string `json:"annotations,omitempty"`
+	MediaType   string            `json:"mediaType"`
+	Digest      Digest            `json:"digest"`
+	Size        int64             `json:"size"`
+	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // Manifest is an image manifest (manifest.md), here of an artifact.
@@ -61,7 +60,6 @@ type Manifest struct {
 type Index struct {
 	SchemaVersion int               `json:"schemaVersion"`
 	MediaType     string            `json:"mediaType"`
-	ArtifactType  string            `json:"artifactType,omitempty"`
 	Manifests     []Descriptor      `json:"manifests"`
 	Annotations   map[string]string `json:"annotations,omitempty"`
 }

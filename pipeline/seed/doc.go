@@ -30,8 +30,8 @@
 //
 // The same tree gives the same digests on every run and every machine.
 //
-// A manifest of more than 4,096 packs and parts would be too large for
-// registries. Then the seed is an image index: its first manifest is as above
+// A manifest of more than 4,096 layers ([Limits.PageBlobs]) would be too large
+// for registries. Then the seed is an image index: its first manifest is as above
 // with the first of them, the others ([PageType]) hold nothing but the rest.
 //
 // With public tools:

@@ -74,9 +74,6 @@ const (
 // Block is the granularity of holes.
 const Block = 4096
 
-// pageBlobs is how many packs and parts one manifest names: about 900 KiB.
-const pageBlobs = 4096
-
 // Limits say what is packed and what is cut. They are part of what makes the
 // digests; the zero value of each is the usual one.
 type Limits struct {
@@ -84,6 +81,7 @@ type Limits struct {
 	PartSize  int64 // 32 MiB
 	PackBytes int64 // a unit may end from here on: 16 MiB; at thrice that it does
 	PackPaths int   // or from here on: 2,048; at four times that it does
+	PageBlobs int   // layers of one manifest: 4,096, about 900 KiB
 }
 
 func (l Limits) orUsual() Limits {
@@ -98,6 +96,9 @@ func (l Limits) orUsual() Limits {
 	}
 	if l.PackPaths == 0 {
 		l.PackPaths = maxRecords / 4
+	}
+	if l.PageBlobs == 0 {
+		l.PageBlobs = 4096
 	}
 	return l
 }

@@ -39,7 +39,7 @@ func (b *builder) finish(volume string) (Built, error) {
 
 // manifests stores the config and the manifest, or several and an index of them.
 func (b *builder) manifests(c Config) (oci.Descriptor, error) {
-	config, err := b.put(MediaConfig, "", c)
+	config, err := b.put(MediaConfig, c)
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
@@ -49,8 +49,8 @@ func (b *builder) manifests(c Config) (oci.Descriptor, error) {
 	}, b.blobs...)
 	var pages []oci.Descriptor
 	for artifact := ArtifactType; len(pages) == 0 || len(layers) > 0; artifact = PageType {
-		n := min(len(layers), pageBlobs)
-		page, err := b.put(oci.MediaManifest, artifact, oci.Manifest{
+		n := min(len(layers), b.limits.PageBlobs)
+		page, err := b.put(oci.MediaManifest, oci.Manifest{
 			SchemaVersion: 2, MediaType: oci.MediaManifest, ArtifactType: artifact, Config: config, Layers: layers[:n],
 		})
 		if err != nil {
@@ -62,16 +62,16 @@ func (b *builder) manifests(c Config) (oci.Descriptor, error) {
 	if len(pages) == 1 {
 		return pages[0], nil
 	}
-	return b.put(oci.MediaIndex, ArtifactType, oci.Index{
-		SchemaVersion: 2, MediaType: oci.MediaIndex, ArtifactType: ArtifactType, Manifests: pages,
-	})
+	return b.put(oci.MediaIndex, oci.Index{SchemaVersion: 2, MediaType: oci.MediaIndex, Manifests: pages})
 }
 
-func (b *builder) put(media, artifact string, v any) (oci.Descriptor, error) {
+// put stores a document. Its descriptor has no artifactType, which tools of
+// before OCI 1.1 lose when they copy an index.
+func (b *builder) put(media string, v any) (oci.Descriptor, error) {
 	data, err := oci.Marshal(v)
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
 	d, err := b.layout.Put(data)
-	return oci.Descriptor{MediaType: media, ArtifactType: artifact, Digest: d, Size: int64(len(data))}, err
+	return oci.Descriptor{MediaType: media, Digest: d, Size: int64(len(data))}, err
 }

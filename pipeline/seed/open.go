@@ -60,8 +60,8 @@ func (s *Seed) open(ctx context.Context) error {
 		if err := s.read(ctx, s.Manifest, oci.MaxManifest, &ix); err != nil {
 			return err
 		}
-		if ix.ArtifactType != ArtifactType || len(ix.Manifests) == 0 {
-			return fmt.Errorf("index: %w", ErrFormat)
+		if len(ix.Manifests) == 0 {
+			return fmt.Errorf("an empty index: %w", ErrFormat)
 		}
 		manifests = ix.Manifests
 		s.pages = append(s.pages, manifests...)

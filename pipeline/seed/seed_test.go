@@ -117,7 +117,7 @@ func TestPublicToolsReadASeed(t *testing.T) {
 	dir, layout, copied, out := everyTree(t), t.TempDir(), t.TempDir(), t.TempDir()
 	seedtest.Build(t, dir, layout, seed.Options{Limits: seedtest.Small()})
 	sh(t, "/", `
-		skopeo copy -q "oci:$1:data" "oci:$2:data"
+		skopeo copy -q --preserve-digests "oci:$1:data" "oci:$2:data"
 		blob() { cat "$2/blobs/sha256/${1#sha256:}"; }
 		manifest=$(jq -r '.manifests[0].digest' "$2/index.json")
 		layer() { blob "$manifest" "$2" "$2" | jq -r --arg t "$1" '.layers[]|select(.mediaType|startswith($t)).digest'; }
