@@ -71,6 +71,35 @@ func TestOpt(t *testing.T) {
 	}
 }
 
+// Configuration of no known format is read for the directories it names.
+func TestNamedInConfiguration(t *testing.T) {
+	w := newWorld(t)
+	w.unit("app.service", "", "ExecStart=/opt/app/bin/server -c /etc/app.yaml")
+	w.file("/opt/app/bin/server", "\x7fELF", mode(0o755))
+	w.file("/opt/app/conf/app.ini", "; data = /srv/no\ndata = /opt/app/stuff\nurl = https://x.example/srv/no\n")
+	w.file("/opt/app/stuff/a.js", "x")
+	w.file("/etc/app.yaml", "paths:\n  storage: \"/srv/blue\"\n  root: /srv/code\n")
+	w.file("/srv/blue/hook.sh", "x", mode(0o755))
+	w.file("/srv/code/x.py", "x")
+	w.file("/srv/no/x", "x")
+	r := w.split()
+	r.want(`
+		volume /opt/app/stuff/a.js
+		volume /srv/blue/hook.sh
+		image /srv/code/x.py
+		volume /srv/no
+	`)
+	if c := r.why("/opt/app/stuff"); c.Evidence[0].Path != "/opt/app/conf/app.ini" || c.Evidence[0].Line != 2 || c.Confidence != claim.High {
+		t.Errorf("%+v", c)
+	}
+	if c := r.why("/srv/blue"); c.Evidence[0].Line != 2 || c.Serves != "app.service" {
+		t.Errorf("%+v", c)
+	}
+	if c := r.why("/srv/no"); c.Serves != "" {
+		t.Errorf("%+v", c)
+	}
+}
+
 // A web root is code, but not what people upload.
 func TestWebRoot(t *testing.T) {
 	w := newWorld(t)

@@ -2,7 +2,6 @@ package split
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -24,10 +23,10 @@ func (s *run) uses(svc service, p hostpath.Path, from claim.Evidence) {
 		return
 	}
 	if s.users == nil {
-		s.users = map[hostpath.Path]use{}
+		s.users = map[hostpath.Path][]use{}
 	}
-	if _, known := s.users[root]; !known {
-		s.users[root] = use{svc.name, from}
+	if !slices.ContainsFunc(s.users[root], func(u use) bool { return u.serves == svc.name }) {
+		s.users[root] = append(s.users[root], use{svc.name, from})
 	}
 }
 
@@ -55,6 +54,9 @@ func (s *run) applicationRoot(p hostpath.Path) bool {
 // applications divides what is under /opt and /var/www, and what services use
 // under /srv.
 func (s *run) applications(ctx context.Context) error {
+	if err := s.applicationConfig(ctx); err != nil {
+		return err
+	}
 	for _, d := range []struct{ glob, rule, reason string }{
 		{"/opt/*", "rule application/opt", "an application in /opt whose code and data are not told apart"},
 		{"/var/www/*", "rule application/www", "a site in /var/www whose code and data are not told apart"},
@@ -73,10 +75,7 @@ func (s *run) applications(ctx context.Context) error {
 				s.claims.add(c)
 				continue
 			}
-			if u, ok := s.users[n.path]; ok {
-				c.Serves, c.Evidence = u.serves, []claim.Evidence{u.from}
-			}
-			if err := s.divide(ctx, division{claim: c}); err != nil {
+			if err := s.divideFor(ctx, c, s.users[n.path]); err != nil {
 				return err
 			}
 		}
@@ -85,19 +84,44 @@ func (s *run) applications(ctx context.Context) error {
 		if !root.Within("/srv") {
 			continue
 		}
-		u := s.users[root]
 		c := claim.Claim{
 			Class: claim.Volume, Reach: claim.Tree, Path: root, Confidence: claim.Low, By: "rule application/srv", Authority: claim.ByUnit,
-			Reason: "data in /srv that a service uses", Serves: u.serves, Evidence: []claim.Evidence{u.from},
+			Reason: "data in /srv that a service uses",
 		}
-		if err := s.divide(ctx, division{claim: c}); err != nil {
+		if err := s.divideFor(ctx, c, s.users[root]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func sortedRoots(m map[hostpath.Path]use) []hostpath.Path {
+// divideFor divides a tree once, and says of each part whom it serves.
+func (s *run) divideFor(ctx context.Context, c claim.Claim, users []use) error {
+	if len(users) == 0 {
+		return s.divide(ctx, division{claim: c})
+	}
+	evidence := c.Evidence
+	c.Serves, c.Evidence = users[0].serves, append(slices.Clone(evidence), users[0].from)
+	claims, scopes := len(s.claims.list), len(s.scopes)
+	if err := s.divide(ctx, division{claim: c}); err != nil {
+		return err
+	}
+	claimsEnd, scopesEnd := len(s.claims.list), len(s.scopes)
+	for _, u := range users[1:] {
+		for _, k := range s.claims.list[claims:claimsEnd] {
+			k.Serves, k.Evidence = u.serves, slices.Clone(k.Evidence)
+			k.Evidence[len(evidence)] = u.from
+			s.claims.add(k)
+		}
+		for _, k := range s.scopes[scopes:scopesEnd] {
+			k.serves = u.serves
+			s.scopes = append(s.scopes, k)
+		}
+	}
+	return nil
+}
+
+func sortedRoots(m map[hostpath.Path][]use) []hostpath.Path {
 	var out []hostpath.Path
 	for p := range m {
 		out = append(out, p)
@@ -229,93 +253,6 @@ func (s *run) dividePart(ctx context.Context, d division, p part, depth int) err
 		return nil
 	}
 	return s.add(c)
-}
-
-// judgePart says what a child of an application's directory is: by a service
-// that names it, by who may write it, by its name, by what is in it.
-func (s *run) judgePart(ctx context.Context, n, dir node, depth int) (part, error) {
-	p := part{node: n, kind: nameKind(n.path.Base(), n.typ), why: "by its name"}
-	switch n.typ {
-	case tree.Regular:
-		judgeFile(&p, dir)
-		return p, nil
-	case tree.Directory:
-	default:
-		p.kind = anyName
-		return p, nil
-	}
-	if from, ok := s.namedAs(n.path); ok {
-		p.kind, p.why = dataName, from
-		return p, nil
-	}
-	if p.kind == cacheName || p.kind == logName || p.kind == confName {
-		return p, nil
-	}
-	seen, err := s.sample(ctx, n)
-	if err != nil {
-		return p, err
-	}
-	written := n.uid != dir.uid && n.uid != 0
-	mostlyCode := seen.code*2 > seen.files
-	switch {
-	case written && !mostlyCode:
-		p.kind, p.why = dataName, fmt.Sprintf("uid %d may write it, the directory above belongs to uid %d", n.uid, dir.uid)
-	case p.kind == dataName && !mostlyCode && (depth < 2 || written || strongData(n.path.Base())):
-	case seen.files == 0:
-		p.kind, p.why = anyName, "an empty directory"
-	case seen.code == 0 && p.kind != codeName && depth == 0:
-		p.kind, p.why = dataName, fmt.Sprintf("none of %d files is code", seen.files)
-	default:
-		p.kind, p.why = codeName, fmt.Sprintf("%d of %d files are code", seen.code, seen.files)
-		p.descend = seen.hints && !vendored(n.path.Base())
-	}
-	return p, nil
-}
-
-func judgeFile(p *part, dir node) {
-	if p.kind == anyName && p.mode&0o111 != 0 {
-		p.kind, p.why = codeName, "an executable file"
-	}
-	if p.kind == dataName && p.uid == dir.uid && p.uid == 0 && p.mode&0o022 == 0 {
-		p.kind = anyName // a table that only root can change is part of the code
-	}
-}
-
-// strongData are names that mean what people put there, wherever they stand.
-func strongData(name string) bool {
-	return nameIn(name, "uploads", "upload", "attachments", "storage", "spool", "avatars", "media")
-}
-
-// vendored trees are code of others, whatever their directories are called.
-func vendored(name string) bool {
-	return nameIn(name, "vendor", "node_modules", "site-packages", "dist-packages", "venv", ".venv", ".git", "jre", "jdk", "lib", "lib64", "gems", "bower_components")
-}
-
-// seen is what a sample of a tree holds. Hints are directories that by owner or
-// name look like data.
-type seen struct {
-	files, code int
-	hints       bool
-}
-
-func (s *run) sample(ctx context.Context, n node) (seen, error) {
-	var out seen
-	err := s.view.walk(ctx, n.path, maxSample, func(c node) bool {
-		switch kind := nameKind(c.path.Base(), c.typ); {
-		case c.typ == tree.Directory:
-			out.hints = out.hints || kind == dataName || kind == cacheName || kind == logName || c.uid != n.uid
-			return !vendored(c.path.Base())
-		case c.typ != tree.Regular:
-		default:
-			out.files++
-			if kind == codeName || kind == anyName && c.mode&0o111 != 0 {
-				out.code++
-			}
-			out.hints = out.hints || kind == dataName && c.uid != 0
-		}
-		return true
-	})
-	return out, err
 }
 
 // namedAs finds a claim of a service on the very directory, made before.

@@ -25,6 +25,9 @@ func (s *run) mention(ctx context.Context, svc service, p hostpath.Path, m menti
 	p = s.real(p)
 	kind := placeOf(p)
 	if kind == inEtc {
+		if err := s.namedIn(ctx, svc, p); err != nil {
+			return err
+		}
 		s.scopes = append(s.scopes, scope{path: p, serves: svc.name, by: svc.claim("", "", p, "", m.from).By, authority: claim.ByUnit,
 			why: fmt.Sprintf("%s names it", describe(svc)), from: m.from})
 		return nil
@@ -68,6 +71,9 @@ func (s *run) mentionData(ctx context.Context, svc service, n node, m mention) e
 	if n.typ != tree.Directory {
 		switch kind := nameKind(n.path.Base(), n.typ); {
 		case kind == confName:
+			if err := s.namedIn(ctx, svc, n.path); err != nil {
+				return err
+			}
 			s.scopes = append(s.scopes, scope{path: n.path, exact: true, serves: svc.name, by: svc.claim("", "", n.path, "", m.from).By, authority: claim.ByUnit,
 				why: fmt.Sprintf("configuration that %s names", describe(svc)), from: m.from})
 			return nil
@@ -99,19 +105,28 @@ func (s *run) mentionData(ctx context.Context, svc service, n node, m mention) e
 		return nil
 	}
 	c := svc.claim(claim.Volume, claim.Tree, dir, fmt.Sprintf("data of %s", describe(svc)), m.from)
-	if !dataKey(m.key) && !m.writes {
-		c.Confidence = claim.Medium
+	if m.writes || strongKey(m.key) {
+		s.claims.add(c)
+		return nil
 	}
-	s.claims.add(c)
-	return nil
+	c.Confidence = claim.Medium // it may as well be code
+	return s.divide(ctx, division{claim: c})
 }
 
-// dataKey is true for names of options and variables that mean data.
+// dataKey is true for names of options and variables that mean a place, mostly of
+// data.
 func dataKey(key string) bool {
-	key = strings.ToLower(strings.TrimLeft(key, "-"))
-	return key == "d" || slices.ContainsFunc([]string{"data", "dir", "spool", "store", "storage", "state", "db", "root", "home", "repo", "queue", "path"}, func(part string) bool {
-		return strings.Contains(key, part)
-	})
+	return strongKey(key) || holdsAny(key, "dir", "root", "home", "path")
+}
+
+// strongKey is true for names that mean data and nothing else.
+func strongKey(key string) bool {
+	return strings.TrimLeft(key, "-") == "d" || holdsAny(key, "data", "spool", "store", "storage", "state", "db", "repo", "queue", "upload")
+}
+
+func holdsAny(key string, parts ...string) bool {
+	key = strings.ToLower(key)
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(key, part) })
 }
 
 // nameClass is what the name of a file or directory says about it.

@@ -44,7 +44,8 @@ type run struct {
 	host      *host
 	claims    claims
 	scopes    []scope
-	users     map[hostpath.Path]use // of applications' trees
+	users     map[hostpath.Path][]use // of applications' trees
+	readFor   map[string]bool         // configuration that was read for a service
 	found     []handoff.Credential
 }
 
