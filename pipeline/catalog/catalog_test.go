@@ -29,7 +29,7 @@ func sample() []catalog.Entry {
 	first, second, other := file("/a/one", 10, 100), file("/a/two", 10, 100), file("/a-b", 11, 7)
 	first.Nlink, second.Nlink = 2, 2
 	odd := file("/z\xff\n", 12, 1)
-	odd.Xattrs = []tree.Xattr{{Name: "user.x", Value: []byte{0, 1, 255}}}
+	odd.Xattrs = []tree.Xattr{{Name: "user.caf\xe9", Value: []byte("not UTF-8")}, {Name: "user.x", Value: []byte{0, 1, 255}}}
 	odd.Package, odd.State = "bash", catalog.Same
 	return []catalog.Entry{dir("/"), dir("/a"), first, second, other, odd}
 }
