@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,11 +27,14 @@ type server struct {
 	// serve handles a GET instead, when it returns true.
 	serve func(n int, w http.ResponseWriter, r *http.Request) bool
 	gets  int
+	mu    sync.Mutex
 }
 
 func serve(t testing.TB, data []byte) *server {
 	s := &server{data: data, etag: `"one"`, modified: time.Unix(1e9, 0)}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.log = append(s.log, strings.TrimSpace(r.Method+" "+r.Header.Get("Range")))
 		if r.Method == http.MethodGet {
 			s.gets++
@@ -119,6 +123,8 @@ func TestDownload(t *testing.T) {
 	if err != nil || again.Archive.SHA256 != got.Archive.SHA256 {
 		t.Errorf("the second time: %v", err)
 	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
 	if srv.gets != 1 {
 		t.Errorf("downloaded %d times", srv.gets)
 	}
@@ -141,6 +147,8 @@ func TestDownloadGoesOn(t *testing.T) {
 	if !bytes.Equal(downloaded(t, env), data) {
 		t.Error("the content differs")
 	}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
 	last := srv.log[len(srv.log)-1]
 	if last != fmt.Sprintf("GET bytes=%d-", len(data)/2) {
 		t.Errorf("the last request was %s of %v", last, srv.log)
@@ -181,8 +189,10 @@ func TestDownloadOfAnotherVersionBeginsAgain(t *testing.T) {
 			if len(downloaded(t, env)) == 0 {
 				t.Fatal("nothing was left")
 			}
+			srv.mu.Lock()
 			srv.serve, srv.data = nil, data
 			change(srv)
+			srv.mu.Unlock()
 			if err := fetch(ctx, env, srv.URL+"/a", ""); err != nil {
 				t.Fatal(err)
 			}
@@ -242,6 +252,8 @@ func TestDownloadFails(t *testing.T) {
 			if err != nil && strings.Contains(err.Error(), "hunter") {
 				t.Errorf("a credential is in %v", err)
 			}
+			srv.mu.Lock()
+			defer srv.mu.Unlock()
 			if tt.gets != 0 && srv.gets != tt.gets {
 				t.Errorf("asked %d times, want %d", srv.gets, tt.gets)
 			}
