@@ -114,6 +114,25 @@ func Reasons[T any](w workspace.Workspace, k Key[T]) ([]string, error) {
 	return env.Incomplete, err
 }
 
+// MadeSince says which of the hand-offs was written again after k, whatever is
+// in it, and "" when none was: what another stage made anew is to be proved anew.
+func MadeSince[T any](w workspace.Workspace, k Key[T], reads ...string) (string, error) {
+	own, err := os.Stat(handoffFile(w, k.name))
+	if err != nil {
+		return "", fmt.Errorf("hand-off %s: %w", k.name, err)
+	}
+	for _, name := range reads {
+		fi, err := os.Stat(handoffFile(w, name))
+		if err != nil {
+			return "", fmt.Errorf("hand-off %s: %w", name, err)
+		}
+		if fi.ModTime().After(own.ModTime()) {
+			return name + " was made again", nil
+		}
+	}
+	return "", nil
+}
+
 func step[Out any](info Info, options any, out Key[Out], reads []string, run func(context.Context, *Env) (Out, error)) Stage {
 	opts, err := json.Marshal(options)
 	if err != nil {

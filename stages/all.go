@@ -162,6 +162,7 @@ func objectsStage(d Deps) pipeline.Stage {
 func seedStage() pipeline.Stage {
 	o := seed.Options{}
 	s := pipeline.Step2(seed.Info(), o, handoff.PlanKey, handoff.SourceKey, handoff.SeedsKey, seed.New(o).Run)
+	s = pipeline.Recheck(s, handoff.SeedsKey, seed.Missing)
 	s = pipeline.Part(s, handoff.PlanKey, volumesOf)
 	return pipeline.Part(pipeline.After(s, handoff.SplitKey), handoff.SplitKey, func(s handoff.Split) any { return s.Classes[claim.Volume] })
 }
@@ -169,6 +170,7 @@ func seedStage() pipeline.Stage {
 func manifestsStage() pipeline.Stage {
 	o := manifests.Options{}
 	s := pipeline.Step4(manifests.Info(), o, handoff.SourceKey, handoff.PlanKey, handoff.ImagesKey, handoff.SeedsKey, handoff.ManifestsKey, manifests.New(o).Run)
+	s = pipeline.Recheck(s, handoff.ManifestsKey, manifests.New(o).Recheck)
 	// The content of configuration is read at the source: it counts, too.
 	return pipeline.Part(pipeline.After(s, handoff.SplitKey), handoff.SplitKey, func(s handoff.Split) any {
 		return []string{s.Classes[claim.Config], s.Classes[claim.Secret]}
@@ -178,6 +180,13 @@ func manifestsStage() pipeline.Stage {
 func deployStage() pipeline.Stage {
 	o := deploy.Options{}
 	s := pipeline.Step2(deploy.Info(), o, handoff.PlanKey, handoff.SeedsKey, handoff.CopiesKey, deploy.New(o).Run)
+	s = pipeline.Recheck(s, handoff.CopiesKey, func(ctx context.Context, env *pipeline.Env, out handoff.Copies) (string, error) {
+		plan, err := pipeline.Read(env.Workspace, handoff.PlanKey)
+		if err != nil {
+			return "", err
+		}
+		return deploy.New(o).Recheck(ctx, env, plan, out)
+	})
 	return pipeline.Part(s, handoff.PlanKey, volumesOf)
 }
 
@@ -197,7 +206,14 @@ func verifyStage(d Deps) pipeline.Stage {
 	s = pipeline.After(s, handoff.ObjectsKey)
 	s = pipeline.After(s, handoff.SeedsKey)
 	s = pipeline.After(s, handoff.ManifestsKey)
-	return pipeline.After(s, handoff.CopiesKey)
+	s = pipeline.After(s, handoff.CopiesKey)
+	made := s.Reads
+	return pipeline.Recheck(s, handoff.VerdictsKey, func(_ context.Context, env *pipeline.Env, out handoff.Verdicts) (string, error) {
+		if !out.Proved {
+			return "not everything was proved the last time", nil
+		}
+		return pipeline.MadeSince(env.Workspace, handoff.VerdictsKey, made...)
+	})
 }
 
 func volumesOf(p handoff.Plan) any { return p.Volumes }

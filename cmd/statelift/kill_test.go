@@ -174,26 +174,34 @@ func confirmedBlobs(t *testing.T, ws string) map[string]fs.FileInfo {
 	return found
 }
 
-// compare lets rsync say how two workspaces differ: the volumes in everything,
-// the rest in everything but the time it was written.
+// compare lets rsync say how two workspaces differ.
 func compare(t *testing.T, want, got string) {
 	t.Helper()
+	if d := differences(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// differences of two workspaces: the volumes in everything, the rest in
+// everything but the time it was written.
+func differences(want, got string) string {
 	const artefact = "-rlpgoDHAXn"
 	pairs := map[string]string{
 		"images": artefact, "seeds": artefact, "store": artefact, "manifests": artefact, "receipts": artefact,
 	}
 	volumes, err := os.ReadDir(filepath.Join(want, "volumes"))
 	if err != nil || len(volumes) == 0 {
-		t.Fatalf("volumes: %v, %v", volumes, err)
+		return fmt.Sprintf("volumes: %v, %v", volumes, err)
 	}
 	for _, v := range volumes {
 		pairs[filepath.Join("volumes", v.Name())] = "-aHAXSn"
 	}
+	var all strings.Builder
 	for dir, flags := range pairs {
 		out, err := exec.Command("rsync", flags, "--numeric-ids", "--checksum", "--delete", "--itemize-changes",
 			filepath.Join(want, dir)+"/", filepath.Join(got, dir)+"/").CombinedOutput()
 		if err != nil || len(out) > 0 {
-			t.Errorf("%s differs (%v):\n%s", dir, err, out)
+			fmt.Fprintf(&all, "%s differs (%v):\n%s", dir, err, out)
 		}
 	}
 	// Fingerprints of credentials are made with a key of the workspace.
@@ -201,6 +209,7 @@ func compare(t *testing.T, want, got string) {
 		jq 'del(.credentials[].fingerprint)' "$w/report.json" | sha256sum; done | uniq | wc -l`
 	out, err := exec.Command("sh", "-c", script, "sh", want, got).CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "1" {
-		t.Errorf("plan.yaml or report.json differs (%v): %s", err, out)
+		fmt.Fprintf(&all, "plan.yaml or report.json differs (%v): %s", err, out)
 	}
+	return all.String()
 }
