@@ -243,9 +243,10 @@ func (r *Runner) Standings() ([]Standing, error) {
 				st.State, st.Why = Stale, why
 			}
 			if len(have.Incomplete) > 0 {
-				st.State, st.Incomplete = Partial, have.Incomplete
+				st.State = Partial
 			}
 		}
+		st.Incomplete = have.Incomplete
 		if st.State != Fresh && behind == "" {
 			behind = s.Name
 		}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/statelift/statelift/pipeline"
@@ -102,8 +103,21 @@ func (g *globals) open(ctx context.Context, req request) (_ *lift, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// What could not be taken along may be as it should be by now.
+	deps.LookAgain = deps.LookAgain || incomplete(l.ws, deps)
 	l.runner = g.runner(l, deps, ledgers, bar, io.MultiWriter(bar, logFile))
 	return l, nil
+}
+
+// incomplete tells whether a stage of an earlier run could not take everything
+// along.
+func incomplete(w workspace.Workspace, deps stages.Deps) bool {
+	runner := pipeline.Runner{Stages: stages.All(deps), Version: programVersion(), Env: pipeline.Env{Workspace: w}}
+	standings, err := runner.Standings()
+	if err != nil {
+		return true
+	}
+	return slices.ContainsFunc(standings, func(s pipeline.Standing) bool { return len(s.Incomplete) > 0 })
 }
 
 func (g *globals) runner(l *lift, deps stages.Deps, ledgers *pipeline.Ledgers, bar pipeline.Progress, log io.Writer) *pipeline.Runner {

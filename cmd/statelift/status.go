@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/stages"
+	"github.com/statelift/statelift/stages/source"
 )
 
 // statusReport is what `statelift status --json` prints.
@@ -55,7 +57,7 @@ func (g *globals) status() (*statusReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Source = req.Source
+	r.Source = source.Redact(req.Source)
 	choices, err := readDecisions(ws)
 	if err != nil {
 		r.Blocks = append(r.Blocks, err.Error())
@@ -74,15 +76,25 @@ func (g *globals) status() (*statusReport, error) {
 		if s.State != pipeline.Fresh && r.Next == "" {
 			r.Next = s.Stage
 		}
-		r.Blocks = append(r.Blocks, s.Incomplete...)
+		r.block(s.Incomplete...)
 	}
 	if p, err := pipeline.Read(ws, handoff.PlanKey); err == nil {
 		r.Questions = p.Questions
 	}
 	if v, err := pipeline.Read(ws, handoff.VerdictsKey); err == nil {
-		r.Blocks = append(r.Blocks, v.Incomplete...)
+		r.block(v.Incomplete...)
 	}
 	return r, nil
+}
+
+// block adds reasons that are not there yet: what one stage could not take, the
+// last one tells again.
+func (r *statusReport) block(reasons ...string) {
+	for _, b := range reasons {
+		if !slices.Contains(r.Blocks, b) {
+			r.Blocks = append(r.Blocks, b)
+		}
+	}
 }
 
 func (r *statusReport) write(w io.Writer) error {
