@@ -37,6 +37,9 @@ func TestOpt(t *testing.T) {
 	w.file("/opt/app/data/x.db", "x", owner(50))
 	w.file("/opt/app/things/a", "x", owner(50))
 	w.dir("/opt/app/things", owner(50))
+	w.file("/opt/app/modules/a/x.js", "x")
+	w.file("/opt/app/modules/a/kept/one", "x", owner(50))
+	w.dir("/opt/app/modules/a/kept", owner(50))
 	w.file("/opt/app/cache/x", "x")
 	w.file("/opt/app/logs/x.log", "x")
 	// Programs and a database side by side.
@@ -55,6 +58,8 @@ func TestOpt(t *testing.T) {
 		secret /opt/app/conf/secret.ini
 		volume /opt/app/data
 		volume /opt/app/things/a
+		image /opt/app/modules/a/x.js
+		volume /opt/app/modules/a/kept/one
 		ephemeral /opt/app/cache
 		ephemeral /opt/app/logs
 		object /opt/app/logs/x.log
@@ -155,7 +160,7 @@ func TestUnitDirectives(t *testing.T) {
 		volume /var/lib/by-env
 		secret /etc/app-blue.env
 	`)
-	for _, p := range []string{"/var/lib/app/blue", "/srv/blue", "/srv/shared", "/var/spool/app", "/var/lib/by-env"} {
+	for _, p := range []string{"/var/lib/app/blue", "/var/lib/private/app/blue", "/srv/blue", "/srv/shared", "/var/spool/app", "/var/lib/by-env"} {
 		if c := r.why(p); c.Serves != "app@blue.service" || c.Confidence == claim.Low {
 			t.Errorf("%s: %+v", p, c)
 		}

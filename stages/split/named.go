@@ -46,7 +46,7 @@ func (s *run) namedIn(ctx context.Context, svc service, file hostpath.Path) erro
 			continue
 		}
 		m := assignment.FindStringSubmatch(line)
-		if m == nil || strings.Contains(m[2], "://") {
+		if m == nil {
 			continue
 		}
 		p := hostpath.Clean(m[2])
