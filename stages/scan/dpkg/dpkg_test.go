@@ -116,7 +116,7 @@ Status: unknown ok not-installed
 		"var/lib/dpkg/info/libx:amd64.list":    "/.\n/usr\n/usr/lib\n/usr/lib/libx.so\n",
 		"var/lib/dpkg/info/libx:amd64.md5sums": sumB + "  usr/lib/libx.so\n",
 		"var/lib/dpkg/info/libx:i386.list":     "/.\n/usr\n/usr/lib\n/usr/lib/32/libx.so\n",
-		"var/lib/dpkg/info/web.list":           "/.\n/etc\n/etc/web\n/etc/web/web.conf\n/etc/web/old name.conf\n/etc/web/new.conf\n/usr/share/taken\n",
+		"var/lib/dpkg/info/web.list":           "/.\n/etc\n/etc/web\n/etc/web/web.conf\n/etc/web/old name.conf\n/etc/web/new.conf\n/usr/share/taken\n/usr/share/moved\n",
 		"var/lib/dpkg/info/web.conffiles":      "/etc/web/web.conf\n/etc/web/new.conf\n",
 		"var/lib/dpkg/info/gone.list":          "/etc/gone.conf\n",
 		"var/lib/dpkg/diversions":              "/usr/share/moved\n/usr/share/moved.orig\nweb\n/etc/web/new.conf\n/etc/web/new.away\n:\n",
@@ -142,7 +142,7 @@ func TestLoad(t *testing.T) {
 		{"/usr/lib/libx.so", "libx", false, sumB},
 		{"/usr/lib/32/libx.so", "libx:i386", false, ""},
 		{"/usr/share/taken", "web", false, ""}, // dpkg has a sum for it, and not the file any more
-		{"/usr/share/moved", "", false, ""},
+		{"/usr/share/moved", "web", false, ""}, // the one that diverted it
 		{"/usr/share/moved.orig", "dpkg", false, sumC},
 		{"/etc/web/web.conf", "web", true, sumA},
 		{"/etc/web/old name.conf", "web", true, sumB},
@@ -163,7 +163,7 @@ func TestLoad(t *testing.T) {
 		{Manager: "dpkg", Name: "dpkg", Version: "1.21", Architecture: "amd64", Essential: true, Files: 5},
 		{Manager: "dpkg", Name: "libx", Version: "2", Architecture: "i386", Files: 3},
 		{Manager: "dpkg", Name: "libx", Version: "2", Architecture: "amd64", Files: 3},
-		{Manager: "dpkg", Name: "web", Version: "1:3-4", Architecture: "all", Files: 6},
+		{Manager: "dpkg", Name: "web", Version: "1:3-4", Architecture: "all", Files: 7},
 	}
 	if diff := cmp.Diff(want, packages); diff != "" {
 		t.Errorf("packages (-want +got):\n%s", diff)

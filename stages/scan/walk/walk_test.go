@@ -279,6 +279,33 @@ func TestVanished(t *testing.T) {
 	}
 }
 
+// Without a mount table, another file system is known by its device number.
+func TestOtherFileSystem(t *testing.T) {
+	dir := t.TempDir()
+	at := filepath.Join(dir, "mounted")
+	if err := os.Mkdir(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("x", at, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(at, unix.MNT_DETACH)
+	if err := os.Mkdir(filepath.Join(at, "inside"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	err := Walk(context.Background(), Options{Root: openRoot(t, dir)}, func(it *Item) error {
+		got = append(got, string(it.Path)+" "+it.FS)
+		if it.Mount != nil && (it.Mount.Size != 1<<20 || it.Mount.Virtual) {
+			t.Errorf("%+v", it.Mount)
+		}
+		return nil
+	})
+	if diff := cmp.Diff([]string{"/ ", "/mounted tmpfs"}, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
 // BenchmarkWalk and BenchmarkFind list the same 100,000 files.
 func BenchmarkWalk(b *testing.B) {
 	r := openRoot(b, manyFiles(b))
