@@ -141,12 +141,19 @@ func (s *run) profileClaim(ctx context.Context, c claim.Claim, pc profile.Path, 
 	return nil
 }
 
-// real is where a path leads after all links; itself, when it leads nowhere.
+// real is where a path leads after all links, also when its last parts are not
+// there: /var/run/x is /run/x.
 func (s *run) real(p hostpath.Path) hostpath.Path {
-	if real, err := s.root.Resolve(p); err == nil {
-		return real
+	rest := ""
+	for d := p; ; d = d.Dir() {
+		if real, err := s.root.Resolve(d); err == nil {
+			return real.Join(rest)
+		}
+		if d == hostpath.Root {
+			return p
+		}
+		rest = d.Base() + "/" + rest
 	}
-	return p
 }
 
 // settingScopes takes the files that a profile's configuration names: they serve

@@ -182,7 +182,7 @@ func (s *run) configClaim(n node, c scope, generated, isUCF bool) (k claim.Claim
 	case generated && !c.secret:
 		return k, false
 	default:
-		k.Reason = "an administrator wrote it; " + c.why
+		k.Reason = "no package shipped it; " + c.why
 	}
 	switch {
 	case leftOver(n.path):

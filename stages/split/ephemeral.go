@@ -25,6 +25,7 @@ import (
 func (s *run) ephemeral(ctx context.Context) ([]handoff.EphemeralDir, error) {
 	dirs := map[hostpath.Path]*handoff.EphemeralDir{}
 	add := func(d handoff.EphemeralDir) *handoff.EphemeralDir {
+		d.Path = s.real(d.Path)
 		old, ok := dirs[d.Path]
 		if !ok {
 			dirs[d.Path] = &d

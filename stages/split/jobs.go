@@ -57,7 +57,9 @@ func (s *run) applyScripts(ctx context.Context) error {
 		if err := s.arguments(ctx, svc, append([]string{""}, words...), claim.Evidence{Path: x.Path, Fact: "arguments"}); err != nil {
 			return err
 		}
-		s.ownFiles(svc)
+		if err := s.ownFiles(ctx, svc); err != nil {
+			return err
+		}
 		if err := s.ownDirectories(ctx, svc); err != nil {
 			return err
 		}

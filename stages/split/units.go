@@ -34,7 +34,9 @@ func (s *run) applyUnits(ctx context.Context) error {
 		if err := s.home(ctx, svc); err != nil {
 			return err
 		}
-		s.ownFiles(svc)
+		if err := s.ownFiles(ctx, svc); err != nil {
+			return err
+		}
 		if err := s.ownDirectories(ctx, svc); err != nil {
 			return err
 		}
@@ -175,10 +177,26 @@ func (s *run) accessPaths(ctx context.Context, svc service) error {
 	return s.divide(ctx, division{claim: c})
 }
 
-// environment reads the files of variables of a unit, which serve it as
-// configuration, and gives the values for its command lines. They may be
-// credentials and are kept nowhere.
+// environment gives the values for a unit's command lines, and takes the files
+// that they are read from: these serve it as configuration.
 func (s *run) environment(svc service) map[string]string {
+	for _, v := range svc.unit.Values("Service", "EnvironmentFile") {
+		if p, ok := s.environmentFile(svc, v); ok {
+			s.scopes = append(s.scopes, scope{path: p, exact: !claim.IsGlob(p), serves: svc.name, by: "unit " + svc.name, authority: claim.ByUnit,
+				why: "the environment of " + svc.name, from: at(v.Source, "EnvironmentFile="+v.Value)})
+		}
+	}
+	return s.values(svc)
+}
+
+func (s *run) environmentFile(svc service, v facts.Directive) (hostpath.Path, bool) {
+	value, ok := s.host.expand(svc.unit, v)
+	return hostpath.Clean(strings.TrimPrefix(value, "-")), ok
+}
+
+// values are the variables of a unit: Environment=, then EnvironmentFile=, which
+// overrules it. They may be credentials and are kept nowhere.
+func (s *run) values(svc service) map[string]string {
 	env := map[string]string{}
 	for _, v := range svc.unit.Values("Service", "Environment") {
 		value, ok := s.host.expand(svc.unit, v)
@@ -196,15 +214,8 @@ func (s *run) environment(svc service) map[string]string {
 		}
 	}
 	for _, v := range svc.unit.Values("Service", "EnvironmentFile") {
-		value, ok := s.host.expand(svc.unit, v)
-		if !ok {
-			continue
-		}
-		p := hostpath.Clean(strings.TrimPrefix(value, "-"))
-		s.scopes = append(s.scopes, scope{path: p, exact: !claim.IsGlob(p), serves: svc.name, by: "unit " + svc.name, authority: claim.ByUnit,
-			why: "the environment of " + svc.name, from: at(v.Source, "EnvironmentFile="+v.Value)})
-		for name, val := range s.variables(p) {
-			env[name] = val
+		if p, ok := s.environmentFile(svc, v); ok {
+			maps.Copy(env, s.variables(p))
 		}
 	}
 	return env
@@ -243,7 +254,7 @@ func (s *run) commands(ctx context.Context, svc service, env map[string]string) 
 				if err := s.program(ctx, svc, hostpath.Clean(cmd.Path), from); err != nil {
 					return err
 				}
-				args := unitfile.ExpandVariables(cmd.Args, func(name string) (string, bool) { val, ok := env[name]; return val, ok })
+				args := unitfile.ExpandVariables(cmd.Args, lookup(env))
 				if err := s.arguments(ctx, svc, args, from); err != nil {
 					return err
 				}
