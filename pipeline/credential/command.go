@@ -93,12 +93,13 @@ func argumentSpans(s string) []span {
 		if strings.Contains(raw, "=") {
 			continue
 		}
-		if name := strings.TrimLeft(text, "-"); len(name) > 2 && isOptionName(name) && LooksSecret(name) {
-			takes = strong
-			continue
-		}
 		v, next := shortOption(s, w, program)
 		takes = next
+		// A password behind -p may itself look like the name of an option that
+		// takes one: then both it and the next word go.
+		if name := strings.TrimLeft(text, "-"); len(name) > 2 && isOptionName(name) && LooksSecret(name) {
+			takes = strong
+		}
 		if v.to > v.from {
 			out = append(out, v)
 		}

@@ -61,6 +61,7 @@ func TestRedactCommand(t *testing.T) {
 		{"nginx -p /etc/nginx -c nginx.conf", "nginx -p /etc/nginx -c nginx.conf"},
 		{"a --key-file /etc/key --user www", "a --key-file /etc/key --user www"},
 		{"17 2 * * * root mysqldump -pabc x", "17 2 * * * root mysqldump -p" + r + " x"},
+		{"mysqldump -pSECRET99 db", "mysqldump -p" + r + " " + r},
 		{"find /var/lib/mysql -path x -prune", "find /var/lib/mysql -path x -prune"},
 		{"openssl req -keyout k.pem", "openssl req -keyout k.pem"},
 		{"docker run -p 80:80 x", "docker run -p 80:80 x"},
