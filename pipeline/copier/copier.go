@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/statelift/statelift/pipeline/atomicfile"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/seed"
@@ -42,98 +44,161 @@ func (o Options) check() (Options, error) {
 }
 
 // Copy fills the existing directory dir from the seed, flushes it, reads
-// everything back and writes what it found to the file listing, outside of dir
-// (atomically). It returns the receipt, whose Proved says whether the copy is
-// equal; a copy that is not is no error here. Copy goes on with what an
-// interrupted one left, see the package's documentation.
+// everything back and writes what it found to the file listing, outside of dir.
+// It returns the receipt, whose Proved says whether the copy is equal; a copy
+// that is not is no error here. Copy goes on with what an interrupted one left,
+// see the package's documentation.
 //
 // An error names the path; it wraps ErrOccupied when the directory holds
 // something else, oci.ErrDamaged when a blob is not what its digest says.
 func Copy(ctx context.Context, s *seed.Seed, dir, listing string, o Options) (handoff.Receipt, error) {
-	receipt, err := copyTo(ctx, s, dir, listing, o)
-	if err != nil {
-		return handoff.Receipt{}, fmt.Errorf("copy of volume %s to %s: %w", s.Config.Volume, dir, err)
-	}
-	return receipt, nil
-}
-
-func copyTo(ctx context.Context, s *seed.Seed, dir, listing string, o Options) (handoff.Receipt, error) {
-	o, err := o.check()
+	c, err := Start(ctx, s, dir, o)
 	if err != nil {
 		return handoff.Receipt{}, err
+	}
+	defer c.Close()
+	// The flush and the read-back run side by side: what is read is what is
+	// being flushed, and a failure of either one fails the copy.
+	var receipt handoff.Receipt
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(c.Flush)
+	group.Go(func() (err error) {
+		receipt, err = c.Prove(gctx, listing)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return handoff.Receipt{}, err
+	}
+	if err := c.Release(ctx); err != nil {
+		return handoff.Receipt{}, err
+	}
+	return receipt, errors.Join(c.Flush(), flushFile(listing))
+}
+
+func flushFile(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close(), atomicfile.SyncDir(filepath.Dir(name)))
+}
+
+// Copying is a copy that is under way. Who makes several copies on one file
+// system starts all, flushes once while he proves all, releases all, and flushes
+// once more; for one copy there is Copy. It is for one goroutine.
+type Copying struct {
+	filler
+	options Options
+	dir     string
+	found   condition
+	proved  bool
+}
+
+// Start fills the directory; see Copy. The caller closes the result.
+func Start(ctx context.Context, s *seed.Seed, dir string, o Options) (_ *Copying, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("copy of volume %s to %s: %w", s.Config.Volume, dir, err)
+		}
+	}()
+	if o, err = o.check(); err != nil {
+		return nil, err
 	}
 	root, err := openRoot(dir)
 	if err != nil {
-		return handoff.Receipt{}, err
+		return nil, err
 	}
-	defer root.Close()
-	found, err := inspect(root, s.Manifest.Digest)
-	if err != nil {
-		return handoff.Receipt{}, err
+	c := &Copying{filler: filler{seed: s, root: root, workers: o.Workers, progress: o.Progress, trust: true}, options: o, dir: dir}
+	if err := c.start(ctx); err != nil {
+		c.Close()
+		return nil, err
 	}
-	if found == occupied {
-		return adopt(ctx, s, root, listing, o)
-	}
-	f := &filler{seed: s, root: root, workers: o.Workers, progress: o.Progress, again: found == marked, trust: true}
-	if found == marked {
-		f.journal, err = resume(ctx, root)
-	} else {
-		f.journal, err = begin(root, s.Manifest.Digest)
-	}
-	if err != nil {
-		return handoff.Receipt{}, err
-	}
-	defer f.journal.close()
-	receipt, err := f.round(ctx, listing, o)
-	if err == nil && !receipt.Proved && found == marked {
-		// What looked finished was not, as after a power cut: write it all.
-		f.trust = false
-		f.journal.forget()
-		receipt, err = f.round(ctx, listing, o)
-	}
-	if err != nil || !receipt.Proved {
-		return receipt, err
-	}
-	return receipt, f.release(ctx)
+	return c, nil
 }
 
-// round fills, flushes and reads back. The flush and the read-back run side by
-// side: what is read is what is being flushed, and a failure of either one
-// fails the copy.
-func (f *filler) round(ctx context.Context, listing string, o Options) (handoff.Receipt, error) {
-	if err := f.fill(ctx); err != nil {
-		return handoff.Receipt{}, err
-	}
-	if err := f.finish(ctx); err != nil {
-		return handoff.Receipt{}, err
-	}
-	var receipt handoff.Receipt
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return flush(f.root) })
-	group.Go(func() (err error) {
-		receipt, err = prove(ctx, f.seed, f.root, listing, o)
+func (c *Copying) start(ctx context.Context) (err error) {
+	if c.found, err = inspect(c.root, c.seed.Manifest.Digest); err != nil {
 		return err
-	})
-	return receipt, group.Wait()
+	}
+	switch c.found {
+	case occupied:
+		return nil // perhaps an equal copy: Prove tells
+	case marked:
+		c.again = true
+		c.journal, err = resume(ctx, c.root)
+	default:
+		c.journal, err = begin(c.root, c.seed.Manifest.Digest)
+	}
+	if err != nil {
+		return err
+	}
+	return c.write(ctx)
 }
 
-func flush(root *os.File) error {
-	if err := unix.Syncfs(int(root.Fd())); err != nil {
-		return pathError("flush", hostpath.Root, err)
+// write brings everything into the directory.
+func (c *Copying) write(ctx context.Context) error {
+	if err := c.fill(ctx); err != nil {
+		return err
+	}
+	return c.finish(ctx)
+}
+
+// Flush makes everything on the file system of the directory durable
+// (syncfs(2)), and tells of writes that failed since Start.
+func (c *Copying) Flush() error {
+	if err := unix.Syncfs(int(c.root.Fd())); err != nil {
+		return fmt.Errorf("flush %s: %w", c.dir, err)
 	}
 	return nil
 }
 
-// release removes the marker of a proved copy, and makes good what that changed:
-// the time of the root.
-func (f *filler) release(ctx context.Context) error {
-	if err := unix.Unlinkat(int(f.root.Fd()), Marker, 0); err != nil {
+// Prove reads everything back, writes what it found to the file listing, and
+// compares. The file is whole or not there, but not flushed.
+func (c *Copying) Prove(ctx context.Context, listing string) (_ handoff.Receipt, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("copy of volume %s to %s: %w", c.seed.Config.Volume, c.dir, err)
+		}
+	}()
+	if c.found == occupied {
+		return c.adopt(ctx, listing)
+	}
+	receipt, err := prove(ctx, c.seed, c.root, listing, c.options)
+	if err == nil && !receipt.Proved && c.found == marked {
+		// What looked finished was not, as after a power cut: write it all.
+		c.trust = false
+		c.journal.forget()
+		if err := c.write(ctx); err != nil {
+			return handoff.Receipt{}, err
+		}
+		if err := c.Flush(); err != nil {
+			return handoff.Receipt{}, err
+		}
+		receipt, err = prove(ctx, c.seed, c.root, listing, c.options)
+	}
+	c.proved = err == nil && receipt.Proved
+	return receipt, err
+}
+
+// Release removes the marker of a copy that was proved and flushed, and makes
+// good what that changed: the time of the root. It does nothing for a copy that
+// was not proved: that stays one under way.
+func (c *Copying) Release(ctx context.Context) error {
+	if !c.proved || c.found == occupied {
+		return nil
+	}
+	if err := unix.Unlinkat(int(c.root.Fd()), Marker, 0); err != nil {
 		return pathError("unlink", markerPath, err)
 	}
-	if err := dressRoot(ctx, f.seed, f.root); err != nil {
-		return err
+	return dressRoot(ctx, c.seed, c.root)
+}
+
+// Close releases the handles.
+func (c *Copying) Close() {
+	c.root.Close()
+	if c.journal != nil {
+		c.journal.close()
 	}
-	return pathError("flush", hostpath.Root, f.root.Sync())
 }
 
 // dressRoot gives the root its metadata, and makes sure that it took.
@@ -163,17 +228,17 @@ func dressRoot(ctx context.Context, s *seed.Seed, root *os.File) error {
 
 // adopt proves a directory that is full already: a run was killed right before
 // its end, or the copy was made and is asked for again.
-func adopt(ctx context.Context, s *seed.Seed, root *os.File, listing string, o Options) (handoff.Receipt, error) {
-	receipt, err := prove(ctx, s, root, listing, o)
+func (c *Copying) adopt(ctx context.Context, listing string) (handoff.Receipt, error) {
+	receipt, err := prove(ctx, c.seed, c.root, listing, c.options)
 	if err != nil {
 		return receipt, err
 	}
 	if onlyRoot(receipt) {
 		// Killed after the marker was removed and before the root got its time.
-		if err := dressRoot(ctx, s, root); err != nil {
+		if err := dressRoot(ctx, c.seed, c.root); err != nil {
 			return receipt, err
 		}
-		if receipt, err = prove(ctx, s, root, listing, o); err != nil {
+		if receipt, err = prove(ctx, c.seed, c.root, listing, c.options); err != nil {
 			return receipt, err
 		}
 	}
@@ -181,7 +246,8 @@ func adopt(ctx context.Context, s *seed.Seed, root *os.File, listing string, o O
 		d := receipt.Differences[0]
 		return receipt, fmt.Errorf("%w: it differs in %d ways, the first is %s: %s", ErrOccupied, receipt.DifferenceCount, d.Path, d.What)
 	}
-	return receipt, flush(root)
+	c.proved = true
+	return receipt, nil
 }
 
 func onlyRoot(r handoff.Receipt) bool {

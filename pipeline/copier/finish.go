@@ -76,8 +76,8 @@ func (w *worker) link(r *tree.Record, first *place) error {
 		}
 		err = unix.Linkat(from, fromName, to, toName, 0)
 	}
-	if err != nil && tolerate(err) == nil {
-		return nil // the read-back finds it missing
+	if refused(err) || err == unix.ENOENT {
+		return nil // as its first path was: the read-back finds it missing
 	}
 	if err == unix.EEXIST {
 		err = ErrOccupied

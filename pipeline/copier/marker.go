@@ -57,7 +57,7 @@ func inspect(root *os.File, seed oci.Digest) (condition, error) {
 				if err != nil {
 					return 0, err
 				}
-				if own != seed {
+				if own != "" && own != seed {
 					return 0, fmt.Errorf("%w: it is an interrupted copy of seed %s", ErrOccupied, own)
 				}
 				return marked, nil
@@ -82,7 +82,9 @@ func openMarker(root *os.File, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), Marker), nil
 }
 
-// markerOf reads which seed the marker is of; "" when it was not written yet.
+// markerOf reads which seed the marker is of. It is "" after a power cut before
+// the content was flushed, while the name was: the journal of the file system
+// keeps names in their order.
 func markerOf(root *os.File) (oci.Digest, error) {
 	f, err := openMarker(root, unix.O_RDONLY)
 	if err != nil {
@@ -117,9 +119,6 @@ func begin(root *os.File, seed oci.Digest) (*journal, error) {
 	}
 	f := os.NewFile(uintptr(n), Marker)
 	if _, err = f.WriteString(string(seed) + "\n"); err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
 		err = unix.Renameat(fd, unnamed, fd, Marker)
 	}
 	if err != nil {

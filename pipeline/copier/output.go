@@ -88,6 +88,12 @@ func (o *output) put(b []byte) error {
 	return nil
 }
 
+// begin lets the disk begin what the flush at the end will wait for
+// (sync_file_range(2)). Whether it does makes no difference but in time.
+func (o *output) begin(from int64) {
+	_ = unix.SyncFileRange(o.fd, from, o.at-from, unix.SYNC_FILE_RANGE_WRITE)
+}
+
 func allZero(b []byte) bool {
 	return len(b) == 0 || b[0] == 0 && bytes.Equal(b[:len(b)-1], b[1:])
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path"
@@ -12,7 +13,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/statelift/statelift/pipeline/atomicfile"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/oci"
@@ -33,7 +33,7 @@ func prove(ctx context.Context, s *seed.Seed, root *os.File, listing string, o O
 		return handoff.Receipt{}, err
 	}
 	var got tree.Totals
-	err = atomicfile.WriteTo(listing, 0o600, func(w io.Writer) error {
+	err = replace(listing, func(w io.Writer) error {
 		lines := tree.NewWriter(w)
 		each := func(r tree.Record) error {
 			r.Xattrs = o.compared(r.Xattrs)
@@ -64,6 +64,23 @@ func prove(ctx context.Context, s *seed.Seed, root *os.File, listing string, o O
 		return receipt, nil
 	}
 	return receipt, o.differences(ctx, s, listing, &receipt)
+}
+
+// replace is atomicfile.WriteTo without the flush, for which the caller has a
+// better moment.
+func replace(name string, fill func(io.Writer) error) error {
+	temp := filepath.Join(filepath.Dir(name), ".new-"+filepath.Base(name))
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("listing: %w", err)
+	}
+	if err = errors.Join(fill(f), f.Close()); err == nil {
+		err = os.Rename(temp, name)
+	}
+	if err != nil {
+		os.Remove(temp)
+	}
+	return err
 }
 
 // skipped says what in the directory is not of the copy: the marker, and an

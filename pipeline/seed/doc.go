@@ -18,7 +18,7 @@
 // (SCHILY.xattr.*), ACLs (SCHILY.acl.*), hard links, devices. Attributes that PAX cannot express
 // (those with "=" in the name, or of more than 256 KiB together) are in the
 // listing only. A name that is not UTF-8 is stored as it is, with hdrcharset
-// BINARY (pax(1)). A unit ends after 16 MiB of small files or 2,048 paths, then at the first
+// BINARY (pax(1)). A unit ends after 8 MiB of small files or 2,048 paths, then at the first
 // path that a hash of its name and size picks, so that a change in one place
 // leaves the other packs as they are.
 //

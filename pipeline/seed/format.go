@@ -79,7 +79,7 @@ const Block = 4096
 type Limits struct {
 	LargeFrom int64 // files of this size and more are large: 8 MiB
 	PartSize  int64 // 32 MiB
-	PackBytes int64 // a unit may end from here on: 16 MiB; at thrice that it does
+	PackBytes int64 // a unit may end from here on: 8 MiB; at thrice that it does
 	PackPaths int   // or from here on: 2,048; at four times that it does
 	PageBlobs int   // layers of one manifest: 4,096, about 900 KiB
 }
@@ -92,7 +92,7 @@ func (l Limits) orUsual() Limits {
 		l.PartSize = 32 << 20
 	}
 	if l.PackBytes == 0 {
-		l.PackBytes = 16 << 20
+		l.PackBytes = 8 << 20
 	}
 	if l.PackPaths == 0 {
 		l.PackPaths = maxRecords / 4

@@ -2,19 +2,15 @@ package deploy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
-	"strings"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/statelift/statelift/pipeline"
-	"github.com/statelift/statelift/pipeline/atomicfile"
 	"github.com/statelift/statelift/pipeline/copier"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/oci"
@@ -68,30 +64,19 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, s
 			return handoff.Copies{}, err
 		}
 	}
-	out := handoff.Copies{Target: Target, Receipts: []handoff.ReceiptFile{}}
 	env.Progress.Begin("copies", "bytes", bytes)
-	defer env.Progress.End()
-	var differ []error
-	for _, v := range plan.Volumes {
-		if !v.Seed {
-			if err := r.emptyVolume(ctx, v); err != nil {
-				return handoff.Copies{}, err
-			}
-			continue
-		}
-		file, err := r.volume(ctx, v)
-		var d *DifferError
-		if errors.As(err, &d) {
-			differ = append(differ, err)
-		} else if err != nil {
-			return handoff.Copies{}, err
-		}
-		out.Receipts = append(out.Receipts, file)
-	}
-	if err := r.dropOthers(out.Receipts); err != nil {
+	err = r.fill(ctx, plan.Volumes)
+	env.Progress.End()
+	defer r.close()
+	if err != nil {
 		return handoff.Copies{}, err
 	}
-	return out, errors.Join(differ...)
+	env.Progress.Begin("proofs", "bytes", bytes)
+	defer env.Progress.End()
+	if err := r.prove(ctx); err != nil {
+		return handoff.Copies{}, err
+	}
+	return r.finish(ctx)
 }
 
 // DifferError says that a copy is not equal to its seed.
@@ -114,82 +99,136 @@ type run struct {
 	options Options
 	layout  *oci.Layout
 	seeds   map[string]handoff.Seed
+	copies  []*volumeCopy
 }
 
-// item is under which the ledger keeps which seed a directory was filled from.
-func item(volume string) string { return "volume " + volume }
+// volumeCopy is one volume on its way.
+type volumeCopy struct {
+	*copier.Copying
+	volume, dir string
+	seed        string // digest
+	receipt     handoff.Receipt
+}
 
-// place is the volume's directory.
-func (r *run) place(volume string) (string, error) {
-	if volume == "" || strings.ContainsAny(volume, "/\x00") || volume[0] == '.' {
-		return "", fmt.Errorf("volume %q: no name of a directory", volume)
+func (r *run) close() {
+	for _, c := range r.copies {
+		c.Close()
 	}
-	return r.Workspace.Path(workspace.Volumes, volume), nil
 }
 
-func (r *run) volume(ctx context.Context, v handoff.Volume) (handoff.ReceiptFile, error) {
+// fill writes all volumes.
+func (r *run) fill(ctx context.Context, volumes []handoff.Volume) error {
+	for _, v := range volumes {
+		var err error
+		if v.Seed {
+			err = r.start(ctx, v)
+		} else {
+			err = r.emptyVolume(ctx, v)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) start(ctx context.Context, v handoff.Volume) error {
 	want, ok := r.seeds[v.Name]
 	if !ok {
-		return handoff.ReceiptFile{}, fmt.Errorf("volume %s has no seed: run the stage seed again", v.Name)
+		return fmt.Errorf("volume %s has no seed: run the stage seed again", v.Name)
 	}
 	dir, err := r.place(v.Name)
 	if err != nil {
-		return handoff.ReceiptFile{}, err
+		return err
 	}
 	if err := r.makeRoom(ctx, v.Name, dir, want.Digest); err != nil {
-		return handoff.ReceiptFile{}, err
+		return err
 	}
 	s, err := r.open(ctx, want)
 	if err != nil {
-		return handoff.ReceiptFile{}, err
-	}
-	listing := r.Workspace.Path(workspace.Receipts, v.Name+".listing")
-	receipt, err := copier.Copy(ctx, s, dir, listing, copier.Options{
-		Workers: runtime.GOMAXPROCS(0), NotCompared: r.options.NotCompared, Progress: r.Progress.Add,
-	})
-	if errors.Is(err, copier.ErrOccupied) {
-		return handoff.ReceiptFile{}, fmt.Errorf("%w\nremove %s to have it filled again", err, dir)
-	}
-	if err != nil {
-		return handoff.ReceiptFile{}, err
-	}
-	if err := r.Ledger.Commit(ctx, item(v.Name), want.Digest); err != nil {
-		return handoff.ReceiptFile{}, err
-	}
-	return r.receipt(receipt)
-}
-
-// makeRoom makes the directory, and empties one that an earlier run filled from
-// another seed. The ledger says which those are; it is told before the filling
-// begins. What is in a directory that it does not know is left alone: the copier
-// refuses it.
-func (r *run) makeRoom(ctx context.Context, volume, dir, digest string) error {
-	mark, known, err := r.Ledger.Lookup(ctx, item(volume))
-	if err != nil || known && mark == digest {
-		return errors.Join(err, mkdir(dir))
-	}
-	if known {
-		r.Log.Info("replace a copy of an older seed", "volume", volume)
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("volume %s: %w", volume, err)
-		}
-	}
-	if err := mkdir(dir); err != nil {
 		return err
 	}
-	list, err := os.ReadDir(dir)
+	c, err := copier.Start(ctx, s, dir, copier.Options{
+		Workers: runtime.GOMAXPROCS(0), NotCompared: r.options.NotCompared, Progress: r.Progress.Add, Proved: r.Progress.Add,
+	})
 	if err != nil {
-		return fmt.Errorf("volume %s: %w", volume, err)
+		return advise(err, dir)
 	}
-	if len(list) > 0 {
-		return nil
-	}
-	return r.Ledger.Commit(ctx, item(volume), digest)
+	r.copies = append(r.copies, &volumeCopy{Copying: c, volume: v.Name, dir: dir, seed: want.Digest})
+	return nil
 }
 
-func mkdir(dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("volume: %w", err)
+// advise says what to do about a directory that holds something else.
+func advise(err error, dir string) error {
+	if errors.Is(err, copier.ErrOccupied) {
+		return fmt.Errorf("%w\nremove %s to have it filled again", err, dir)
+	}
+	return err
+}
+
+// prove reads all volumes back while they are flushed to the disk. A failure of
+// either one is one of the stage.
+func (r *run) prove(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		for _, c := range r.copies {
+			if err := c.Flush(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	group.Go(func() (err error) {
+		for _, c := range r.copies {
+			if c.receipt, err = c.Prove(ctx, r.Workspace.Path(workspace.Receipts, c.volume+".listing")); err != nil {
+				return advise(err, c.dir)
+			}
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// finish writes the receipts of what is proved and durable, and of what differs.
+func (r *run) finish(ctx context.Context) (handoff.Copies, error) {
+	out := handoff.Copies{Target: Target, Receipts: []handoff.ReceiptFile{}}
+	var differ []error
+	for _, c := range r.copies {
+		if err := c.Release(ctx); err != nil {
+			return handoff.Copies{}, err
+		}
+		if err := r.Ledger.Commit(ctx, item(c.volume), c.seed); err != nil {
+			return handoff.Copies{}, err
+		}
+		file, err := r.receipt(c.receipt)
+		if err != nil {
+			return handoff.Copies{}, err
+		}
+		out.Receipts = append(out.Receipts, file)
+		if !c.receipt.Proved {
+			differ = append(differ, &DifferError{Receipt: c.receipt})
+		}
+	}
+	if err := r.dropOthers(out.Receipts); err != nil {
+		return handoff.Copies{}, err
+	}
+	for _, c := range r.copies {
+		if err := c.Flush(); err != nil {
+			return handoff.Copies{}, err
+		}
+	}
+	return out, errors.Join(append(differ, flush(r.Workspace.Path(workspace.Receipts)))...)
+}
+
+// flush makes the file system of a directory durable.
+func flush(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return fmt.Errorf("flush %s: %w", dir, err)
 	}
 	return nil
 }
@@ -203,70 +242,4 @@ func (r *run) open(ctx context.Context, want handoff.Seed) (*seed.Seed, error) {
 		return nil, fmt.Errorf("%s has the seed %s of volume %s, not %s: run the stage seed again", r.layout, d.Digest, want.Volume, want.Digest)
 	}
 	return seed.Open(ctx, r.layout, d)
-}
-
-// receipt writes the receipt.
-func (r *run) receipt(receipt handoff.Receipt) (handoff.ReceiptFile, error) {
-	data, err := json.MarshalIndent(receipt, "", "  ")
-	if err != nil {
-		return handoff.ReceiptFile{}, fmt.Errorf("receipt of volume %s: %w", receipt.Volume, err)
-	}
-	data = append(data, '\n')
-	file := handoff.ReceiptFile{Volume: receipt.Volume, File: receipt.Volume + ".json", SHA256: oci.Sum(data), Proved: receipt.Proved}
-	if err := atomicfile.Write(r.Workspace.Path(workspace.Receipts, file.File), data, 0o600); err != nil {
-		return handoff.ReceiptFile{}, err
-	}
-	if !receipt.Proved {
-		return file, &DifferError{Receipt: receipt}
-	}
-	return file, nil
-}
-
-// emptyVolume makes the directory of a volume that starts empty.
-func (r *run) emptyVolume(ctx context.Context, v handoff.Volume) error {
-	const none = "empty"
-	dir, err := r.place(v.Name)
-	if err == nil {
-		err = r.makeRoom(ctx, v.Name, dir, none)
-	}
-	if err != nil {
-		return err
-	}
-	names, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("volume %s: %w", v.Name, err)
-	}
-	if len(names) > 0 {
-		return fmt.Errorf("volume %s starts empty, but %s holds %q: remove it", v.Name, dir, names[0].Name())
-	}
-	if err := os.Chown(dir, int(v.UID), int(v.GID)); err != nil {
-		return fmt.Errorf("volume %s: %w", v.Name, err)
-	}
-	// After the change of owner, which would clear setgid.
-	if err := unix.Chmod(dir, v.Mode&0o7777); err != nil {
-		return fmt.Errorf("volume %s: %w", v.Name, err)
-	}
-	return nil
-}
-
-// dropOthers removes receipts of volumes that there are no more.
-func (r *run) dropOthers(keep []handoff.ReceiptFile) error {
-	names := map[string]bool{}
-	for _, k := range keep {
-		names[k.Volume+".json"], names[k.Volume+".listing"] = true, true
-	}
-	dir := r.Workspace.Path(workspace.Receipts)
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("receipts: %w", err)
-	}
-	for _, e := range list {
-		if names[e.Name()] || !e.Type().IsRegular() {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-			return fmt.Errorf("receipts: %w", err)
-		}
-	}
-	return nil
 }
