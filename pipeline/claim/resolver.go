@@ -246,5 +246,11 @@ func (r *Resolver) why(winner, loser int, mounted bool) string {
 	case w.Reach != l.Reach:
 		return fmt.Sprintf("%s is closer than %s", w.Reach, l.Reach)
 	}
+	if w.Class == l.Class {
+		if l.Serves != w.Serves && l.Serves != "" {
+			return "it says the same, for " + l.Serves
+		}
+		return "it says the same"
+	}
 	return "the other claim was made earlier"
 }

@@ -139,6 +139,13 @@ func TestOrder(t *testing.T) {
 	if diff := cmp.Diff(want, lost); diff != "" {
 		t.Error(diff)
 	}
+	same, err := NewResolver(Claim{ID: 1, Class: Volume, Reach: Tree, Path: "/a", Serves: "x"}, Claim{ID: 2, Class: Volume, Reach: Tree, Path: "/a", Serves: "y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := same.Claimants(Subject{Path: "/a"}); c[1].Lost != "it says the same, for y" {
+		t.Errorf("the same claim twice: %+v", c)
+	}
 	under := r.Claimants(Subject{Path: "/srv/x/cache/f"})
 	if under[0].ID != 11 || under[1].ID != 13 || under[1].Lost != "the mount of the volume /srv/x hides what the image has there" {
 		t.Errorf("below a mount: %+v", under[:2])
