@@ -22,7 +22,8 @@ type Split struct {
 	// their owner and mode.
 	Ephemeral []EphemeralDir `json:"ephemeral"`
 	Claims    int            `json:"claims"`
-	// Accepted are unreadable paths that statelift.yaml accepts by name.
+	// Accepted are unreadable paths that statelift.yaml does without; the first
+	// thousand.
 	Accepted   []hostpath.Path `json:"accepted,omitempty"`
 	Unreadable []hostpath.Path `json:"unreadable,omitempty"` // not accepted; the first thousand
 	// UnreadableCount is the number of all that are not accepted.

@@ -18,8 +18,10 @@ type Document struct {
 	Plan        handoff.Plan         `json:"plan"`
 	Inventory   handoff.Inventory    `json:"inventory"`
 	Credentials []handoff.Credential `json:"credentials"`
-	Unreadable  int64                `json:"unreadable"`
-	Places      []Place              `json:"places"` // where the bytes are, largest first
+	Unreadable  int64                `json:"unreadable"`         // not accepted
+	Unread      []hostpath.Path      `json:"unread,omitempty"`   // the first of them
+	Accepted    []hostpath.Path      `json:"accepted,omitempty"` // could not be read, and need not be
+	Places      []Place              `json:"places"`             // where the bytes are, largest first
 	Dropped     []Reasoned           `json:"dropped"`
 	Stored      []Reasoned           `json:"objects"`
 
@@ -52,7 +54,7 @@ type Segment struct {
 }
 
 func newDocument(ctx context.Context, cat *catalog.Catalog, inv handoff.Inventory, split handoff.Split, plan handoff.Plan) (*Document, error) {
-	doc := &Document{Plan: plan, Inventory: inv, Credentials: split.Credentials, Unreadable: split.UnreadableCount}
+	doc := &Document{Plan: plan, Inventory: inv, Credentials: split.Credentials, Unreadable: split.UnreadableCount, Unread: split.Unreadable, Accepted: split.Accepted}
 	var err error
 	if doc.Places, err = places(ctx, cat); err != nil {
 		return nil, err

@@ -53,8 +53,8 @@ func sample() *Document {
 		Estimate:    handoff.Estimate{ImageBytes: 1 << 20, CopySeconds: 90, Basis: "measured"},
 	}
 	doc := &Document{
-		Plan: plan, Unreadable: 1,
-		Inventory:   handoff.Inventory{Packages: 300, Unreadable: []hostpath.Path{"/root/locked"}, Problems: []facts.Problem{{Collector: "dpkg", What: "a stanza without a name", Source: facts.Source{Path: "/var/lib/dpkg/status", Line: 7}}}},
+		Plan: plan, Unreadable: 1, Unread: []hostpath.Path{"/root/locked"}, Accepted: []hostpath.Path{"/root/old"},
+		Inventory:   handoff.Inventory{Packages: 300, Problems: []facts.Problem{{Collector: "dpkg", What: "a stanza without a name", Source: facts.Source{Path: "/var/lib/dpkg/status", Line: 7}}}},
 		Credentials: []handoff.Credential{{Path: "/etc/default/d", Line: 1, Kind: "token", Fingerprint: "abcdef012345"}},
 		Places:      []Place{{"/var/lib/mysql", claim.Volume, 12, 3_000_000}, {"/usr/lib", claim.Image, 30, 1_400_000}, {hostile, claim.Volume, 1, 100_000}},
 		Dropped:     []Reasoned{{Reason: "a kernel", By: "rule", Path: "/boot", Entries: 1, Bytes: 5}},

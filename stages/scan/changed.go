@@ -62,6 +62,11 @@ func equal(was catalog.Entry, it *walk.Item) bool {
 	if it.FS != "" {
 		return true
 	}
+	// What could not be read may be readable now, by somebody else or on a disk
+	// that is whole again.
+	if was.Problem != it.Problem {
+		return false
+	}
 	// The number of a device is given anew at every boot, and some file systems
 	// allocate later than they tell.
 	return a.Size == b.Size && a.Mtime == b.Mtime && a.Ctime == b.Ctime && a.Ino == b.Ino && a.Nlink == b.Nlink &&

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/statelift/statelift/pipeline/atomicfile"
 	"github.com/statelift/statelift/pipeline/claim"
@@ -39,11 +40,15 @@ func (s *run) credentials(ctx context.Context) error {
 	}
 	batch := make([]suspect, 0, 256)
 	flush := func() error {
-		found, err := s.search(ctx, batch, key)
+		found, unread, err := s.search(ctx, batch, key)
 		if err != nil {
 			return err
 		}
 		for i, b := range batch {
+			if unread[i] != nil {
+				s.unread(b, unread[i])
+				continue
+			}
 			s.carries(b, found[i])
 		}
 		batch = batch[:0]
@@ -152,19 +157,47 @@ func (s *run) passOver(ctx context.Context, r *claim.Resolver, n node, next int6
 	return max(next, after), err
 }
 
-// search reads the files side by side and gives what each one holds.
-func (s *run) search(ctx context.Context, batch []suspect, key []byte) ([][]handoff.Credential, error) {
-	found := make([][]handoff.Credential, len(batch))
+// unreadError says that a file could not be read.
+type unreadError struct{ error }
+
+func (e unreadError) Unwrap() error { return e.error }
+
+// unread keeps a file out of everything when nobody can tell whether it carries
+// a credential: later, it might be readable again.
+func (s *run) unread(b suspect, err error) {
+	s.claims.add(claim.Claim{
+		Class: claim.Unreadable, Reach: claim.Exact, Path: b.path, Authority: claim.ByNature, By: "rule nature/unread",
+		Reason:   fmt.Sprintf("it could not be read (%s); accept it by name in %s, or make it readable and run again", reason(err), s.decisions.File),
+		Evidence: []claim.Evidence{{Path: b.path, Fact: reason(err)}},
+	})
+}
+
+// reason is the error of the system call alone, where there was one.
+func reason(err error) string {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno.Error()
+	}
+	return err.Error()
+}
+
+// search reads the files side by side and gives what each one holds, and why it
+// could not be read.
+func (s *run) search(ctx context.Context, batch []suspect, key []byte) ([][]handoff.Credential, []error, error) {
+	found, unread := make([][]handoff.Credential, len(batch)), make([]error, len(batch))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, b := range batch {
 		group.Go(func() error {
 			var err error
 			found[i], err = s.searchFile(ctx, b, key)
+			if errors.As(err, new(unreadError)) && ctx.Err() == nil {
+				unread[i], err = err, nil
+			}
 			return err
 		})
 	}
-	return found, group.Wait()
+	return found, unread, group.Wait()
 }
 
 // maxPerFile bounds what is listed of one file: that it carries credentials is
@@ -182,7 +215,7 @@ func (s *run) searchFile(ctx context.Context, b suspect, key []byte) ([]handoff.
 	}
 	f, err := s.root.OpenNoFollow(b.path)
 	if err != nil {
-		return nil, fmt.Errorf("read for credentials: %w", err)
+		return nil, unreadError{err}
 	}
 	defer f.Close()
 	for x, err := range credential.ScanFile(string(b.path), f, maxScan) {
@@ -190,7 +223,7 @@ func (s *run) searchFile(ctx context.Context, b suspect, key []byte) ([]handoff.
 			break // it grew: the scan's sizes are compared where content is copied
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read %s for credentials: %w", b.path, err)
+			return nil, unreadError{err}
 		}
 		if x.Confidence == claim.Low && b.winner.Class == claim.Image {
 			continue // an example in a comment of code

@@ -50,9 +50,6 @@ func (s *run) place(ctx context.Context) (handoff.Split, error) {
 	if err != nil {
 		return handoff.Split{}, err
 	}
-	for _, a := range s.decisions.Accept {
-		out.Accepted = append(out.Accepted, a.Path)
-	}
 	p.finishVolumes(&out)
 	return out, p.balance(ctx, &out)
 }
@@ -212,11 +209,13 @@ func (p *placer) account(e *node, c claim.Claim) {
 		}
 	}
 	if c.Class == claim.Unreadable {
+		list := &p.split.Accepted
 		if _, ok := p.decisions.Accepts(e.path); !ok {
 			p.split.UnreadableCount++
-			if len(p.split.Unreadable) < maxUnreadable {
-				p.split.Unreadable = append(p.split.Unreadable, e.path)
-			}
+			list = &p.split.Unreadable
+		}
+		if len(*list) < maxUnreadable {
+			*list = append(*list, e.path)
 		}
 	}
 	if p.root < 0 || c.Class != claim.Volume {

@@ -88,7 +88,7 @@ func Walk(ctx context.Context, o Options, visit func(*Item) error) error {
 	if o.Vanished == nil {
 		o.Vanished = func(hostpath.Path, string) error { return nil }
 	}
-	w := &walker{Options: o, unprivileged: os.Geteuid() != 0}
+	w := &walker{Options: o, unprivileged: !readsAll()}
 	w.queue.init()
 	top, err := w.top(ctx)
 	if err != nil {
@@ -110,6 +110,17 @@ func Walk(ctx context.Context, o Options, visit func(*Item) error) error {
 	err = group.Wait()
 	w.closeAll()
 	return err
+}
+
+// readsAll tells whether permissions keep nothing from this process: that is up
+// to its capabilities, and not to its being root (capabilities(7)).
+func readsAll() bool {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&hdr, &sets[0]); err != nil {
+		return os.Geteuid() == 0
+	}
+	return sets[0].Effective&(1<<unix.CAP_DAC_OVERRIDE|1<<unix.CAP_DAC_READ_SEARCH) != 0
 }
 
 type walker struct {
