@@ -13,7 +13,7 @@ type Split struct {
 	// Classes has, for each class that any path has, the SHA-256 over its entries
 	// with the units that they serve.
 	Classes map[claim.Class]string `json:"classes"`
-	Balance Balance `json:"balance"`
+	Balance Balance                `json:"balance"`
 	// Volumes are the topmost directories of class volume: everything below
 	// them is in that volume.
 	Volumes     []VolumeRoot `json:"volumes"`

@@ -84,21 +84,30 @@ func places(ctx context.Context, cat *catalog.Catalog) ([]Place, error) {
 		class claim.Class
 	}
 	sums := map[key]*Place{}
-	for e, err := range cat.Entries(ctx, catalog.Filter{}) {
-		if err != nil {
-			return nil, err
+	rows, err := cat.Query(ctx, `SELECT e.path, p.class, e.size FROM entries e JOIN placements p ON p.entry=e.id
+		WHERE e.type='f' AND e.link IS NULL AND e.size>0`)
+	if err != nil {
+		return nil, fmt.Errorf("places: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var path []byte
+		var class claim.Class
+		var size int64
+		if err := rows.Scan(&path, &class, &size); err != nil {
+			return nil, fmt.Errorf("places: %w", err)
 		}
-		if e.Bytes() == 0 {
-			continue
-		}
-		k := key{ancestor(e.Path, placeDepth), e.Class}
+		k := key{ancestor(hostpath.Path(path), placeDepth), class}
 		p := sums[k]
 		if p == nil {
 			p = &Place{Path: k.dir, Class: k.class}
 			sums[k] = p
 		}
 		p.Entries++
-		p.Bytes += e.Bytes()
+		p.Bytes += size
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("places: %w", err)
 	}
 	out := make([]Place, 0, len(sums))
 	for _, p := range sums {
