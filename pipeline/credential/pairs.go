@@ -15,7 +15,6 @@ type pair struct {
 	key    string
 	value  string
 	quoted bool
-	force  strength // overrides the key's own strength when set
 }
 
 // pairs finds the assignments to secret-looking keys in one line of env, ini,
@@ -180,7 +179,7 @@ func leads(line string, from int) bool {
 		return true
 	}
 	// a.b.password, section[password]
-	return before != "" && strings.IndexAny(before, " \t=:,;") < 0 && strings.HasSuffix(before, "[")
+	return before != "" && !strings.ContainsAny(before, " \t=:,;") && strings.HasSuffix(before, "[")
 }
 
 func listItem(line string, from int) bool {

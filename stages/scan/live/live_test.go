@@ -94,7 +94,7 @@ func serve(dir string) error {
 	}
 	defer udp.Close()
 	fmt.Println(port, strings.Join(ports, " "))
-	_, err = bufio.NewReader(os.Stdin).ReadString('\n')
+	bufio.NewReader(os.Stdin).ReadString('\n') // until the parent is done
 	for _, f := range keep {
 		f.Close()
 	}
