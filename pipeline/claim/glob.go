@@ -96,8 +96,8 @@ func CheckGlob(pattern hostpath.Path) error {
 // IsGlob reports whether p holds a character that a pattern gives a meaning.
 func IsGlob(p hostpath.Path) bool { return strings.ContainsAny(string(p), `*?[`) }
 
-// literal is the deepest directory above everything that the pattern can match.
-func literal(pattern hostpath.Path) hostpath.Path {
+// Base is the deepest directory above everything that the pattern can match.
+func Base(pattern hostpath.Path) hostpath.Path {
 	base := hostpath.Root
 	elems := elements(pattern)
 	for i, e := range elems {

@@ -72,7 +72,7 @@ func (r *Resolver) Add(c Claim) error {
 		}
 		h.elems = patternElements(c.Path)
 		h.must = longestLiteral(h.elems)
-		base := literal(c.Path)
+		base := Base(c.Path)
 		r.globs[base] = append(r.globs[base], i)
 	case Every:
 		r.every = append(r.every, i)

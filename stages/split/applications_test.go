@@ -234,6 +234,9 @@ func TestCredentials(t *testing.T) {
 	w.file("/usr/local/bin/job", "#!/bin/sh\nmysql -u x -pZx81Qq20Lm site\n", mode(0o755))
 	w.file("/usr/share/app/x.php", "<?php $password = 'Zx81Qq20Lm';\n", pkg("app", catalog.Changed))
 	w.file("/etc/unknown.conf", "password = Zx81Qq20Lm\n")
+	w.unit("redis-server.service", "redis-server", "ExecStart=/usr/bin/redis-server /etc/redis.conf")
+	w.file("/etc/redis.conf", "# pass\nuser worker on >blue\n")
+	w.facts = append(w.facts, fact{facts.KindSetting, "redis", facts.Setting{Profile: "redis", Key: "user", Value: facts.Redacted, Secret: true, Source: facts.Source{Path: "/etc/redis.conf", Line: 2}}})
 	w.file("/etc/systemd/system/app.service", "[Service]\nEnvironment=DB_PASSWORD=Zx81Qq20Lm\n")
 	w.file("/srv/data/notes.txt", "password = Zx81Qq20Lm\n")
 	r := w.split()
@@ -243,6 +246,7 @@ func TestCredentials(t *testing.T) {
 		secret /usr/local/bin/job
 		secret /usr/share/app/x.php
 		secret /etc/unknown.conf
+		secret /etc/redis.conf
 		drop /etc/systemd/system/app.service
 		volume /srv/data/notes.txt
 	`)

@@ -236,7 +236,19 @@ func (s *run) searchFile(ctx context.Context, b suspect, key []byte) ([]handoff.
 			break
 		}
 	}
-	return out, nil
+	return append(out, s.secretSettings(b, out)...), nil
+}
+
+// secretSettings are the credentials in a file that its application's profile
+// knows and that look like none.
+func (s *run) secretSettings(b suspect, found []handoff.Credential) []handoff.Credential {
+	var out []handoff.Credential
+	for _, x := range s.host.secrets[b.path] {
+		if !slices.ContainsFunc(found, func(c handoff.Credential) bool { return c.Line == x.Line }) {
+			out = append(out, handoff.Credential{Path: b.path, Line: x.Line, Kind: string(credential.Password), Key: lastPart(x.Key), By: "profile " + x.Profile})
+		}
+	}
+	return out
 }
 
 // public certificates have names like keys.

@@ -28,6 +28,7 @@ type host struct {
 	fstab    []facts.Fstab
 	tmpfiles []facts.Tmpfile
 	settings []facts.Setting
+	secrets  map[hostpath.Path][]facts.Setting // those that are credentials, by file
 	procs    []facts.Process
 	packages []facts.Package
 
@@ -86,6 +87,12 @@ func readHost(ctx context.Context, cat *catalog.Catalog, os facts.OS) (*host, er
 	} {
 		if err := load(); err != nil {
 			return nil, err
+		}
+	}
+	h.secrets = map[hostpath.Path][]facts.Setting{}
+	for _, x := range h.settings {
+		if x.Secret {
+			h.secrets[x.Source.Path] = append(h.secrets[x.Source.Path], x)
 		}
 	}
 	return h, nil

@@ -114,6 +114,9 @@ func (p *placer) decide(ctx context.Context, e *node) (claim.Claim, error) {
 		return p.unread(ctx, e, c)
 	}
 	if p.root >= 0 {
+		if c.Class == claim.Image && c.Authority == claim.ByUser {
+			return c, p.hidden(e, c)
+		}
 		if c.Class == claim.Volume || p.mounted {
 			return c, nil
 		}
@@ -170,6 +173,13 @@ func (p *placer) below(ctx context.Context, e *node, c claim.Claim) (claim.Claim
 	p.mounted = true
 	c, _ = p.resolver.Winner(e.subject())
 	return c, nil
+}
+
+// hidden is the error for a decision that cannot come true: an image cannot show
+// what lies below the mount of a volume.
+func (p *placer) hidden(e *node, c claim.Claim) error {
+	v := p.split.Volumes[p.root]
+	return &pipeline.InputError{What: c.By, Err: fmt.Errorf("%s cannot be image: it is below the volume %s (%s), whose mount would hide it; decide about %s first", e.path, v.Path, v.Reason, v.Path)}
 }
 
 // lone is a path of data that is in no directory of a volume.

@@ -115,7 +115,7 @@ func randomDecisions(rt *rapid.T, dirs, files []string) string {
 			continue
 		}
 		done[d] = true
-		classes := []string{"image", "config", "secret", "object", "ephemeral", "drop"}
+		classes := []string{"config", "secret", "object", "ephemeral", "drop"}
 		if len(done) <= len(dirs) && slices.Contains(dirs, d) {
 			classes = append(classes, "volume")
 		}

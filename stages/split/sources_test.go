@@ -69,6 +69,7 @@ func TestDecisionsThatDoNotFit(t *testing.T) {
 		"paths:\n- {path: '/nowhere/*', class: drop}\n":                            "statelift.yaml:2: nothing on the host matches",
 		"paths:\n- {path: /srv/f, class: volume}\n":                                "statelift.yaml:2: /srv/f is no directory",
 		"paths:\n- {path: /srv, class: share}\n":                                   "statelift.yaml:2: /srv is on no network share",
+		"paths:\n- {path: /var/lib/app/code, class: image}\n":                      "statelift.yaml:2: /var/lib/app/code cannot be image: it is below the volume /var/lib/app",
 		"units:\n- {unit: nope.service, keep: true}\n":                             "statelift.yaml:2: the host has no unit nope.service",
 		"rules: {off: [host/nope]}\n":                                              `there is no rule "host/nope"`,
 		"profiles: {off: [nope]}\n":                                                `there is no profile "nope"`,
@@ -77,7 +78,8 @@ func TestDecisionsThatDoNotFit(t *testing.T) {
 	} {
 		w := newWorld(t)
 		w.file("/srv/f", "x")
-		w.unit("app.service", "", "ExecStart=/usr/bin/app")
+		w.unit("app.service", "", "ExecStart=/usr/bin/app", "StateDirectory=app")
+		w.file("/var/lib/app/code/x", "x")
 		w.yaml = yaml
 		w.write()
 		_, err := w.try(context.Background())
@@ -89,6 +91,19 @@ func TestDecisionsThatDoNotFit(t *testing.T) {
 			t.Errorf("%s: %v", yaml, err)
 		}
 	}
+}
+
+// What the user keeps in the image is spared from a volume by default.
+func TestDecisionForImage(t *testing.T) {
+	w := newWorld(t)
+	w.file("/srv/thing/code/x.bin", "x")
+	w.file("/srv/thing/data/x.bin", "x")
+	w.yaml = "paths:\n- {path: /srv/thing/code, class: image}\n"
+	w.split().want(`
+		image /srv/thing
+		image /srv/thing/code/x.bin
+		volume /srv/thing/data
+	`)
 }
 
 // The user overrules, and the claim names the line.

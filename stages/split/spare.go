@@ -48,6 +48,9 @@ func (s *run) spare(ctx context.Context) error {
 }
 
 func aboutAnApplication(c claim.Claim) bool {
+	if c.Authority == claim.ByUser {
+		return true
+	}
 	for _, by := range []string{"profile ", "unit ", "init script ", "cron ", "rule application/"} {
 		if strings.HasPrefix(c.By, by) {
 			return true

@@ -111,9 +111,9 @@ func (s *run) judge(ctx context.Context) error {
 		s.applyRules,     // what only a host needs, what maintainer scripts make, places
 		s.applications,   // code and data in one tree
 		s.configuration,  // /etc and what services read
+		s.applyDecisions, // statelift.yaml
 		s.spare,          // code in directories that would be volumes by default
 		s.orphans,        // data in directories that stay in the image
-		s.applyDecisions, // statelift.yaml
 		s.credentials,    // text that carries one
 	} {
 		if err := maker(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/statelift/statelift/pipeline"
@@ -97,7 +98,7 @@ func (s *run) decided(ctx context.Context, d decisions.Path) (node, error) {
 func (s *run) decidedGlob(ctx context.Context, d decisions.Path, fault func(string, ...any) error) (node, error) {
 	var first node
 	found := false
-	err := s.view.walk(ctx, hostpath.Root, 1<<62, func(n node) bool {
+	err := s.view.walk(ctx, claim.Base(d.Path), math.MaxInt, func(n node) bool {
 		if !found && claim.MatchGlob(d.Path, n.path) {
 			first, found = n, true
 		}
