@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 
 	_ "modernc.org/sqlite" // the driver named "sqlite"
 )
@@ -35,7 +36,7 @@ func OpenLedgers(ctx context.Context, name string) (*Ledgers, error) {
 		_, err = db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS marks (stage TEXT, item TEXT, mark TEXT NOT NULL, PRIMARY KEY (stage, item)) WITHOUT ROWID")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ledger %s: %w", name, err)
+		return nil, fmt.Errorf("ledger %s: %w", name, placed(filepath.Dir(name), err))
 	}
 	return &Ledgers{db: db}, nil
 }

@@ -56,7 +56,7 @@ func (r *Runner) Run(ctx context.Context, until string) error {
 		}
 		reasons, err := r.bring(ctx, s)
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
+			return fmt.Errorf("%s: %w", s.Name, placed(r.Env.Workspace.Dir, err))
 		}
 		incomplete = append(incomplete, reasons...)
 		if s.Name == until {
@@ -285,7 +285,7 @@ func (r *Runner) Only(ctx context.Context, name string) error {
 		}
 		incomplete, err := r.perform(ctx, s, "it was asked for")
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
+			return fmt.Errorf("%s: %w", s.Name, placed(r.Env.Workspace.Dir, err))
 		}
 		if len(incomplete) > 0 {
 			return &Incomplete{Because: incomplete}
