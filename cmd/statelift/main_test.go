@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -66,12 +65,4 @@ func same(ts *testscript.TestScript, neg bool, args []string) {
 	if d := differences(ts.MkAbs(args[0]), ts.MkAbs(args[1])); d != "" {
 		ts.Fatalf("%s", d)
 	}
-}
-
-// statelift runs the program as a process and returns what it printed.
-func statelift(ctx context.Context, t *testing.T, args ...string) (stdout string, err error) {
-	t.Helper()
-	cmd := exec.CommandContext(ctx, "statelift", args...)
-	out, err := cmd.Output()
-	return string(out), err
 }

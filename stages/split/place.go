@@ -64,7 +64,6 @@ type placer struct {
 	mounted  bool // the volume has the claim for what is below its mount
 	tally    map[claim.Class]*handoff.ClassTally
 	sums     digests
-	count    int64
 }
 
 // maxUnreadable is how many unreadable paths are named.
@@ -138,16 +137,14 @@ func (p *placer) unread(ctx context.Context, e *node, c claim.Claim) (claim.Clai
 	if e.fs != "" || p.root >= 0 {
 		return c, nil
 	}
-	for _, other := range p.resolver.Claimants(e.subject())[1:] {
-		if other.Class != claim.Drop && other.Class != claim.Ephemeral {
-			return c, nil
-		}
-		k := other.Claim
-		k.Reach, k.Path, k.When, k.Authority = claim.Exact, e.path, "", claim.ByNature
-		k.Reason = "it could not be read, and need not be: " + k.Reason
-		return p.late(ctx, k)
+	rest := p.resolver.Claimants(e.subject())[1:]
+	if len(rest) == 0 || rest[0].Class != claim.Drop && rest[0].Class != claim.Ephemeral {
+		return c, nil
 	}
-	return c, nil
+	k := rest[0].Claim
+	k.Reach, k.Path, k.When, k.Authority = claim.Exact, e.path, "", claim.ByNature
+	k.Reason = "it could not be read, and need not be: " + k.Reason
+	return p.late(ctx, k)
 }
 
 func (p *placer) open(e *node, c claim.Claim) {
@@ -166,8 +163,7 @@ func (p *placer) below(ctx context.Context, e *node, c claim.Claim) (claim.Claim
 		Reason:   fmt.Sprintf("below the root of the volume %s, whose mount hides what an image has there", root),
 		Evidence: []claim.Evidence{{Path: root, Fact: "root of a volume"}},
 	}
-	k, err := p.late(ctx, k)
-	if err != nil {
+	if _, err := p.late(ctx, k); err != nil {
 		return c, err
 	}
 	p.mounted = true
