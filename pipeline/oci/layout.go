@@ -115,11 +115,11 @@ func (v *verifier) Read(p []byte) (int, error) {
 	v.sum.Write(p[:n])
 	v.read += int64(n)
 	if v.read > v.size || err == io.EOF && v.read < v.size {
-		return 0, fmt.Errorf("blob %s: it is not of %d bytes: %w", v.want, v.size, ErrDamaged)
+		return 0, &Damaged{v.want, fmt.Sprintf("it is not of %d bytes", v.size)}
 	}
 	if err == io.EOF {
 		if got := DigestOf([32]byte(v.sum.Sum(nil))); got != v.want {
-			return 0, fmt.Errorf("blob %s: its content has %s: %w", v.want, got, ErrDamaged)
+			return 0, &Damaged{v.want, fmt.Sprintf("its content has %s", got)}
 		}
 	}
 	if err != nil && err != io.EOF {
@@ -243,6 +243,19 @@ func (l *Layout) replace(name string, data []byte) error {
 		return err
 	}
 	return os.Rename(temp, l.path(name))
+}
+
+// Remove takes a blob away, if it is there: a damaged one, so that it is made
+// again.
+func (l *Layout) Remove(d Digest) error {
+	name, err := l.blob(d)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("layout: %w", err)
+	}
+	return nil
 }
 
 // Index reads index.json; a layout without one is empty.

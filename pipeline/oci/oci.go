@@ -71,5 +71,17 @@ const MaxManifest = 4 << 20
 // Marshal writes a document as it is stored: the same value gives the same bytes.
 func Marshal(v any) ([]byte, error) { return json.Marshal(v) }
 
-// ErrDamaged is wrapped when a blob is not what its digest says.
-var ErrDamaged = errors.New("damaged: content and digest differ")
+// ErrDamaged is wrapped when a blob is not what its digest says; the error is a
+// [*Damaged].
+var ErrDamaged = errors.New("damaged")
+
+// Damaged names a blob that is not what its digest says.
+type Damaged struct {
+	Digest Digest
+	How    string
+}
+
+func (d *Damaged) Error() string { return fmt.Sprintf("blob %s is damaged: %s", d.Digest, d.How) }
+
+// Unwrap gives ErrDamaged.
+func (d *Damaged) Unwrap() error { return ErrDamaged }

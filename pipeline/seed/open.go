@@ -42,8 +42,9 @@ func Find(l *oci.Layout, volume string) (oci.Descriptor, error) {
 	return oci.Descriptor{}, fmt.Errorf("%s has no seed of volume %s", l, volume)
 }
 
-// Open reads the manifests and the config of a seed. Nothing that they say is
-// trusted beyond their digests: sizes are bounds, not promises.
+// Open reads the manifests and the config of a seed, and compares the digests of
+// listing and map. Nothing that they say is trusted beyond that: sizes are
+// bounds, not promises.
 func Open(ctx context.Context, blobs oci.Blobs, manifest oci.Descriptor) (*Seed, error) {
 	s := &Seed{Manifest: manifest, blobs: blobs}
 	if err := s.open(ctx); err != nil {
@@ -91,8 +92,29 @@ func (s *Seed) open(ctx context.Context) error {
 	if len(s.layers) < 2 || s.layers[0].Digest != s.Config.Listing.Digest || s.layers[1].Digest != s.Config.Map.Digest {
 		return fmt.Errorf("the first layers are not listing and map: %w", ErrFormat)
 	}
+	// These two are read as streams and lead to all others: what a damaged one
+	// says must not be followed.
+	for _, p := range []Packed{s.Config.Listing, s.Config.Map} {
+		if err := s.compare(ctx, p); err != nil {
+			return err
+		}
+	}
 	return nil
 }
+
+// compare reads a blob for its digest.
+func (s *Seed) compare(ctx context.Context, p Packed) error {
+	r, err := s.blobs.Open(ctx, p.Digest, p.Size)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.CopyBuffer(io.Discard, onlyReader{r}, make([]byte, 128<<10))
+	return err
+}
+
+// onlyReader hides other methods, so that the buffer is used.
+type onlyReader struct{ io.Reader }
 
 func (s *Seed) read(ctx context.Context, d oci.Descriptor, limit int64, v any) error {
 	data, err := oci.ReadAll(ctx, s.blobs, d, limit)

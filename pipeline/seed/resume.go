@@ -242,20 +242,20 @@ func (u *unpacked) Read(p []byte) (int, error) {
 	u.left -= int64(n)
 	switch {
 	case u.left < 0:
-		return 0, fmt.Errorf("blob %s: it holds more than the %d bytes it should: %w", u.want.Digest, u.want.Raw, oci.ErrDamaged)
+		return 0, &oci.Damaged{Digest: u.want.Digest, How: fmt.Sprintf("it holds more than the %d bytes it should", u.want.Raw)}
 	case err == io.EOF && u.left > 0:
-		return n, fmt.Errorf("blob %s: it holds %d bytes less than it should: %w", u.want.Digest, u.left, oci.ErrDamaged)
+		return n, &oci.Damaged{Digest: u.want.Digest, How: fmt.Sprintf("it holds %d bytes less than it should", u.left)}
 	case err == io.EOF:
 		// The decoder stops at the end of the frame; the digest is compared at
 		// the end of the blob.
 		if k, err := io.Copy(io.Discard, u.blob); err != nil {
 			return n, err
 		} else if k > 0 {
-			return n, fmt.Errorf("blob %s: more follows after its content: %w", u.want.Digest, oci.ErrDamaged)
+			return n, &oci.Damaged{Digest: u.want.Digest, How: "more follows after its content"}
 		}
 	case err != nil && !u.faulty.failed:
 		// The blob could be read, but not be decompressed.
-		err = fmt.Errorf("blob %s: %w: %w", u.want.Digest, oci.ErrDamaged, err)
+		err = &oci.Damaged{Digest: u.want.Digest, How: err.Error()}
 	}
 	return n, err
 }

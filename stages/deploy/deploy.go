@@ -146,22 +146,30 @@ func (r *run) start(ctx context.Context, v handoff.Volume) error {
 	}
 	s, err := r.open(ctx, want)
 	if err != nil {
-		return err
+		return r.advise(err, dir)
 	}
 	c, err := copier.Start(ctx, s, dir, copier.Options{
 		Workers: runtime.GOMAXPROCS(0), NotCompared: r.options.NotCompared, Progress: r.Progress.Add, Proved: r.Progress.Add,
 	})
 	if err != nil {
-		return advise(err, dir)
+		return r.advise(err, dir)
 	}
 	r.copies = append(r.copies, &volumeCopy{Copying: c, volume: v.Name, dir: dir, seed: want.Digest})
 	return nil
 }
 
-// advise says what to do about a directory that holds something else.
-func advise(err error, dir string) error {
-	if errors.Is(err, copier.ErrOccupied) {
+// advise says what to do about a directory that holds something else, and about
+// a damaged blob, which it removes: then the stage seed makes it again.
+func (r *run) advise(err error, dir string) error {
+	var damaged *oci.Damaged
+	switch {
+	case errors.Is(err, copier.ErrOccupied):
 		return fmt.Errorf("%w\nremove %s to have it filled again", err, dir)
+	case errors.As(err, &damaged):
+		if removed := r.layout.Remove(damaged.Digest); removed != nil {
+			return errors.Join(err, removed)
+		}
+		return fmt.Errorf("%w\nit was removed: run again, and it is made anew from the source", err)
 	}
 	return err
 }
@@ -181,7 +189,7 @@ func (r *run) prove(ctx context.Context) error {
 	group.Go(func() (err error) {
 		for _, c := range r.copies {
 			if c.receipt, err = c.Prove(ctx, r.Workspace.Path(workspace.Receipts, c.volume+".listing")); err != nil {
-				return advise(err, c.dir)
+				return r.advise(err, c.dir)
 			}
 		}
 		return nil

@@ -357,3 +357,46 @@ func TestMissingBlobsAreSeen(t *testing.T) {
 		t.Errorf("made again: %v %s", err, cmp.Diff(seeds, again))
 	}
 }
+
+// A blob that is damaged on the disk is found, named and removed, so that the
+// next run makes it again.
+func TestADamagedBlobIsMadeAgain(t *testing.T) {
+	h := newHost(t)
+	seeds, err := h.seed(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	blobs, err := filepath.Glob(h.env.Workspace.Path(workspace.Seeds, "blobs/sha256/*"))
+	if err != nil || len(blobs) < 10 {
+		t.Fatalf("%d blobs, %v", len(blobs), err)
+	}
+	for _, name := range blobs[:10] {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)/2] ^= 1
+		if err := os.WriteFile(name, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(h.env.Workspace.Path(workspace.Volumes)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.deploy(t.Context(), seeds); !errors.Is(err, oci.ErrDamaged) || !strings.Contains(err.Error(), filepath.Base(name)) {
+			t.Fatalf("%s: %v", filepath.Base(name), err)
+		}
+		if why, err := seedstage.Missing(t.Context(), &h.env, seeds); err != nil || !strings.Contains(why, filepath.Base(name)) {
+			t.Errorf("missing: %q, %v", why, err)
+		}
+		again, err := h.seed(t.Context())
+		if err != nil || cmp.Diff(seeds, again) != "" {
+			t.Fatalf("made again: %v %s", err, cmp.Diff(seeds, again))
+		}
+		if why, err := seedstage.Missing(t.Context(), &h.env, seeds); err != nil || why != "" {
+			t.Fatalf("after %s was made again: %q, %v", filepath.Base(name), why, err)
+		}
+	}
+	if _, err := h.deploy(t.Context(), seeds); err != nil {
+		t.Error(err)
+	}
+}

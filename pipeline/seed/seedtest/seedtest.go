@@ -70,10 +70,7 @@ func TryBuild(ctx context.Context, dir, layout string, entries []tree.Entry, o s
 	if err != nil {
 		return b, err
 	}
-	if err := l.SetIndex([]oci.Descriptor{b.Manifest}); err != nil {
-		return b, err
-	}
-	return b, l.Flush()
+	return b, l.SetIndex([]oci.Descriptor{b.Manifest})
 }
 
 // Build is TryBuild of a fresh scan that must succeed without a problem.
