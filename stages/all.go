@@ -4,13 +4,16 @@ package stages
 
 import (
 	"context"
+	"time"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/decisions"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/layer/registry"
 	"github.com/statelift/statelift/pipeline/profile"
+	"github.com/statelift/statelift/pipeline/store"
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages/deploy"
 	"github.com/statelift/statelift/stages/images"
@@ -35,9 +38,20 @@ type Deps struct {
 	Store     string // takes the objects; "" is store/ in the workspace
 	LookAgain bool   // at the source, whether it still is as it was scanned
 	Version   string // of the program
+	// How far sides are talked to; it decides about no result.
+	Stall     time.Duration // without a byte, after which a request has failed; 0 is the default of each
+	Attempts  int           // of one request before its fault is final; 0 is the default of each
 	Decisions decisions.Decisions
 	Profiles  []profile.Profile
 	Rules     profile.Rules
+}
+
+func (d Deps) talk() registry.Options {
+	return registry.Options{Stall: d.Stall, Attempts: d.Attempts}
+}
+
+func (d Deps) openStore(ctx context.Context, spec string) (store.Store, error) {
+	return store.Open(ctx, spec, store.Options{Stall: d.Stall, Attempts: d.Attempts})
 }
 
 // All is the pipeline in its order. Making it does nothing else.
@@ -131,7 +145,7 @@ func splitStage(d Deps) pipeline.Stage {
 }
 
 func imagesStage(d Deps) pipeline.Stage {
-	o := images.Options{Registry: d.Registry, Tool: d.Version}
+	o := images.Options{Registry: d.Registry, Tool: d.Version, Talk: d.talk()}
 	s := pipeline.Step3(images.Info(), o, handoff.SourceKey, handoff.SplitKey, handoff.PlanKey, handoff.ImagesKey, images.New(o).Run)
 	s = pipeline.Recheck(s, handoff.ImagesKey, func(ctx context.Context, env *pipeline.Env, out handoff.Images) (string, error) {
 		plan, err := pipeline.Read(env.Workspace, handoff.PlanKey)
@@ -150,8 +164,8 @@ func imagesStage(d Deps) pipeline.Stage {
 
 func objectsStage(d Deps) pipeline.Stage {
 	o := objects.Options{Store: d.Store}
-	s := pipeline.Step2(objects.Info(), o, handoff.SourceKey, handoff.PlanKey, handoff.ObjectsKey, objects.New(o, nil).Run)
-	s = pipeline.Recheck(s, handoff.ObjectsKey, objects.New(o, nil).Recheck)
+	s := pipeline.Step2(objects.Info(), o, handoff.SourceKey, handoff.PlanKey, handoff.ObjectsKey, objects.New(o, d.openStore).Run)
+	s = pipeline.Recheck(s, handoff.ObjectsKey, objects.New(o, d.openStore).Recheck)
 	if d.Store != "" {
 		s.Effects |= pipeline.Bucket
 	}
@@ -191,8 +205,8 @@ func deployStage() pipeline.Stage {
 }
 
 func verifyStage(d Deps) pipeline.Stage {
-	o := verify.Options{Store: d.Store}
-	v := verify.New(o, nil)
+	o := verify.Options{Store: d.Store, Talk: d.talk()}
+	v := verify.New(o, d.openStore)
 	s := pipeline.Step0(verify.Info(), o, handoff.VerdictsKey, func(ctx context.Context, env *pipeline.Env) (handoff.Verdicts, error) {
 		made, err := verify.ReadMade(env.Workspace)
 		if err != nil {

@@ -103,6 +103,7 @@ func (g *globals) open(ctx context.Context, req request) (_ *lift, err error) {
 	if err != nil {
 		return nil, err
 	}
+	g.patience.give(&deps)
 	// What could not be taken along may be as it should be by now.
 	deps.LookAgain = deps.LookAgain || incomplete(l.ws, deps)
 	l.runner = g.runner(l, deps, ledgers, bar, io.MultiWriter(bar, logFile))

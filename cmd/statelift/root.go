@@ -21,6 +21,7 @@ type globals struct {
 	workspace string
 	json      bool
 	verbose   bool
+	patience  patience // of run and verify
 }
 
 func newRoot(s streams) *cobra.Command {

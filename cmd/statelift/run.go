@@ -52,6 +52,9 @@ the registry's usual files, never from the command line.`,
 			if len(args) == 1 {
 				o.Source = args[0]
 			}
+			if err := errors.Join(checkFlags(o), checkFar(o.request), g.patience.check()); err != nil {
+				return err
+			}
 			summary, err := g.run(cmd.Context(), o)
 			if summary != nil {
 				err = errors.Join(g.print(summary, summary.write), err)
@@ -65,15 +68,13 @@ the registry's usual files, never from the command line.`,
 	_ = cmd.RegisterFlagCompletionFunc("until", cobra.FixedCompletions(stageNames(), cobra.ShellCompDirectiveNoFileComp))
 	f.StringVar(&o.Checksum, "checksum", "", "what the archive must be: sha256:HEX")
 	f.StringVar(&o.Registry, "registry", "", "push images to this registry, as HOST/PREFIX")
+	g.patience.register(cmd)
 	f.StringVar(&o.Store, "store", "", "put objects there: a directory, or s3://BUCKET/PREFIX?endpoint=URL")
 	return cmd
 }
 
 // run does the work of the command. The summary is nil when nothing came of it.
 func (g *globals) run(ctx context.Context, o runOptions) (_ *runSummary, err error) {
-	if err := checkFlags(o); err != nil {
-		return nil, err
-	}
 	l, err := g.open(ctx, o.request)
 	if err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ import (
 )
 
 func newVerify(g *globals) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Prove again everything that was made, wherever it is",
 		Long: `Read everything back and compare it with what was read at the source: images are
@@ -23,6 +23,9 @@ path. Records of earlier proofs count for nothing.`,
 		Example: "  statelift verify -w lift\n  statelift verify --json | jq '.checks[] | select(.ok|not)'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := g.patience.check(); err != nil {
+				return err
+			}
 			v, err := g.verify(cmd.Context())
 			if v != nil {
 				err = errors.Join(g.print(v, func(w io.Writer) error { return writeVerdicts(w, *v) }), err)
@@ -30,6 +33,8 @@ path. Records of earlier proofs count for nothing.`,
 			return err
 		},
 	}
+	g.patience.register(cmd)
+	return cmd
 }
 
 func (g *globals) verify(ctx context.Context) (_ *handoff.Verdicts, err error) {

@@ -37,6 +37,7 @@ type Registry struct {
 	base     string
 	parallel int
 	rules    http.RoundTripper // without retries
+	backoff  remote.Backoff
 	options  []remote.Option
 }
 
@@ -47,6 +48,10 @@ func Open(base string, o Options) (*Registry, error) {
 	host, _, _ := strings.Cut(base, "/")
 	repo, err := name.NewRepository(base+"/x", name.StrictValidation)
 	if err != nil || repo.RegistryStr() != host || strings.HasSuffix(host, ":") {
+		if strings.ContainsAny(base, "@?") {
+			// It may hold a password.
+			return nil, errors.New("a registry is given as HOST[:PORT][/PREFIX]: credentials come from docker login or podman login")
+		}
 		return nil, fmt.Errorf("registry %q is not HOST[:PORT][/PREFIX]", base)
 	}
 	if o.Stall <= 0 {
@@ -62,12 +67,13 @@ func Open(base string, o Options) (*Registry, error) {
 		o.Parallel = 4
 	}
 	rules := &ruled{next: remote.DefaultTransport, stall: o.Stall}
-	return &Registry{base: base, parallel: o.Parallel, rules: rules, options: []remote.Option{
+	backoff := remote.Backoff{Duration: o.Backoff, Factor: 2, Jitter: 0.1, Steps: o.Attempts}
+	return &Registry{base: base, parallel: o.Parallel, rules: rules, backoff: backoff, options: []remote.Option{
 		remote.WithAuthFromKeychain(authn.DefaultKeychain),
 		remote.WithTransport(rules),
 		remote.WithJobs(o.Parallel),
 		remote.WithUserAgent("statelift"),
-		remote.WithRetryBackoff(remote.Backoff{Duration: o.Backoff, Factor: 2, Jitter: 0.1, Steps: o.Attempts}),
+		remote.WithRetryBackoff(backoff),
 	}}, nil
 }
 
@@ -88,7 +94,8 @@ func (r *Registry) MayPush(ctx context.Context, image string) error {
 	if err != nil {
 		return fmt.Errorf("registry %s: %w", r.base, err)
 	}
-	t := bound{ctx: ctx, next: r.rules}
+	t := transport.NewRetry(bound{ctx: ctx, next: r.rules}, transport.WithRetryBackoff(r.backoff),
+		transport.WithRetryPredicate(passes), transport.WithRetryStatusCodes(passing...))
 	return r.explain(remote.CheckPushPermission(repo.Tag("x"), authn.DefaultKeychain, t))
 }
 

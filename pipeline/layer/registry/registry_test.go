@@ -242,7 +242,12 @@ func TestPushRetries(t *testing.T) {
 				fault(w, r)
 				return true
 			})
-			if err := open(t, f.host).Push(t.Context(), dir, list, func(int64) {}); err != nil {
+			r := open(t, f.host)
+			if err := r.MayPush(t.Context(), "one"); err != nil {
+				t.Error(err)
+			}
+			times.Clear()
+			if err := r.Push(t.Context(), dir, list, func(int64) {}); err != nil {
 				t.Error(err)
 			}
 		})
