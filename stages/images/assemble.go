@@ -118,7 +118,7 @@ func (s *Stage) config(set *imageset.Set, img imageset.Image, plan handoff.Plan)
 		RootFS:       v1.RootFS{Type: "layers", DiffIDs: []v1.Hash{}},
 		Config: v1.Config{
 			User:         user,
-			Entrypoint:   entrypoint(c.Container),
+			Entrypoint:   imageset.Entrypoint(c.Container),
 			Env:          environment(c.Env),
 			WorkingDir:   string(c.WorkDir),
 			ExposedPorts: ports(img),

@@ -226,8 +226,8 @@ func (r *run) document(have handoff.Image, want imageset.Image, set *imageset.Se
 			return fmt.Errorf("config has diffID %s where %s should be", d, l.DiffID)
 		}
 	}
-	if c := want.Containers[0]; !slices.Equal(config.Config.Entrypoint, c.Command) {
-		return fmt.Errorf("config runs %q, the plan %q", config.Config.Entrypoint, c.Command)
+	if command := imageset.Entrypoint(want.Containers[0].Container); !slices.Equal(config.Config.Entrypoint, command) {
+		return fmt.Errorf("config runs %q, the plan %q", config.Config.Entrypoint, command)
 	}
 	return nil
 }

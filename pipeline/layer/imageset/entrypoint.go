@@ -1,4 +1,4 @@
-package images
+package imageset
 
 import (
 	"strings"
@@ -6,11 +6,11 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 )
 
-// entrypoint is the command of a container outside Kubernetes: the references
+// Entrypoint is the command of a container outside Kubernetes: the references
 // $(NAME) that Kubernetes would replace (Container v1 core, command) get the
 // values of plain variables, $$ becomes $. A reference to what only the cluster
 // has, a key of a ConfigMap or Secret, stays as it is.
-func entrypoint(c handoff.Container) []string {
+func Entrypoint(c handoff.Container) []string {
 	values := map[string]string{}
 	for _, e := range c.Env {
 		if e.From == "" {

@@ -1,4 +1,4 @@
-package images
+package imageset
 
 import (
 	"testing"
@@ -20,7 +20,7 @@ func TestEntrypointOutsideKubernetes(t *testing.T) {
 	want := []string{
 		"/bin/d", "-l", ":8094", "[]", "$(TOKEN)", "$(UNKNOWN)", "$(PORT)", "a$", "$(PORT", "$x80948094", "sh -c 'echo $1'",
 	}
-	if diff := cmp.Diff(want, entrypoint(c)); diff != "" {
+	if diff := cmp.Diff(want, Entrypoint(c)); diff != "" {
 		t.Error(diff)
 	}
 }
