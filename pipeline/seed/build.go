@@ -251,6 +251,7 @@ func (b *builder) collect(u *unit) error {
 		b.blob(MediaPack, u.pack.Digest, u.pack.Size)
 	}
 	for i, r := range u.records {
+		r.SHA256 = u.sums[i]
 		if r.Type == tree.Regular && r.Link != "" {
 			first := b.sums[r.Link]
 			if first == nil {

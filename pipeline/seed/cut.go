@@ -14,9 +14,10 @@ type unit struct {
 	bytes   int64 // of the files that are packed
 	done    sync.WaitGroup
 
-	// Filled by the workers; failed and sums are by record.
-	failed []error
+	// Filled by the workers, each at its own records; all but pack are by record.
 	pack   *Packed
+	failed []error
+	sums   [][32]byte
 	sparse []bool
 	parts  [][]Part
 }
@@ -30,7 +31,7 @@ func (u *unit) small(i int, l Limits) bool {
 // seal makes room for the results.
 func (u *unit) seal() {
 	n := len(u.records)
-	u.failed, u.sparse, u.parts = make([]error, n), make([]bool, n), make([][]Part, n)
+	u.failed, u.sums, u.sparse, u.parts = make([]error, n), make([][32]byte, n), make([]bool, n), make([][]Part, n)
 }
 
 // cutter collects records to units. Where it cuts depends on the records since

@@ -35,7 +35,7 @@ func (w *worker) large(ctx context.Context, u *unit, i int) error {
 			return own(err)
 		}
 		if have && len(mark.SHA256) == 32 {
-			u.parts[i], u.sparse[i], r.SHA256 = mark.Parts, mark.Sparse, [32]byte(mark.SHA256)
+			u.parts[i], u.sparse[i], u.sums[i] = mark.Parts, mark.Sparse, [32]byte(mark.SHA256)
 			w.b.progress(r.Size)
 			return nil
 		}
@@ -57,8 +57,7 @@ func (w *worker) large(ctx context.Context, u *unit, i int) error {
 	if err := same(f, &r.Entry); err != nil {
 		return err
 	}
-	u.parts[i] = c.parts
-	r.SHA256 = c.sum
+	u.parts[i], u.sums[i] = c.parts, c.sum
 	return own(w.b.remember(ctx, key, fileMark{Parts: c.parts, Sparse: u.sparse[i], SHA256: c.sum[:]}))
 }
 

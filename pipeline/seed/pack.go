@@ -67,12 +67,12 @@ func (w *worker) pack(ctx context.Context, u *unit) error {
 		return own(err)
 	}
 	u.pack = &Packed{Digest: digest, Size: size, Raw: raw}
-	for _, err := range u.failed {
-		if err != nil {
+	for i := range u.records {
+		if u.small(i, w.b.limits) && u.failed[i] != nil {
 			return nil // not what was planned: packed again next time
 		}
 	}
-	return own(w.b.remember(ctx, key, packMark{Pack: *u.pack, Sparse: indices(u.sparse)}))
+	return own(w.b.remember(ctx, key, packMark{Pack: *u.pack, Sparse: u.sparseInPack(w.b.limits)}))
 }
 
 // writePack writes the archive and returns its length unpacked and the number of
@@ -97,7 +97,7 @@ func (w *worker) writePack(ctx context.Context, u *unit, blob io.Writer) (raw in
 				u.failed[i] = reason(err)
 				continue
 			}
-			r.SHA256 = sha256.Sum256(content)
+			u.sums[i] = sha256.Sum256(content)
 			w.b.progress(r.Size)
 		case r.Type == tree.Socket, r.Type == tree.Regular && r.Link == "":
 			continue

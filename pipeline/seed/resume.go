@@ -65,9 +65,7 @@ func fileKey(r *tree.Record, l Limits) string {
 func partKey(fileKey string, n int) string { return fmt.Sprintf("%s part %d", fileKey, n) }
 
 func appendPlan(buf []byte, r *tree.Record) []byte {
-	plan := *r
-	plan.SHA256 = [32]byte{}
-	buf, _ = plan.AppendText(buf)
+	buf, _ = r.AppendText(buf) // its sum is not known yet
 	buf = binary.LittleEndian.AppendUint64(buf, uint64(r.Ctime))
 	return binary.LittleEndian.AppendUint64(buf, r.Ino)
 }
@@ -132,14 +130,14 @@ func (b *builder) resumePack(ctx context.Context, key string, u *unit) (bool, er
 		if len(sums) == 0 {
 			return false, nil
 		}
-		u.records[i].SHA256 = sums[0]
+		u.sums[i] = sums[0]
 		sums = sums[1:]
 	}
 	if len(sums) != 0 {
 		return false, nil
 	}
 	for _, i := range mark.Sparse {
-		if i < 0 || i >= len(u.sparse) {
+		if i < 0 || i >= len(u.records) || !u.small(i, b.limits) {
 			return false, nil
 		}
 		u.sparse[i] = true
@@ -265,11 +263,11 @@ func (u *unpacked) Close() error {
 	return u.blob.Close()
 }
 
-// indices lists where set is true.
-func indices(set []bool) []int {
+// sparseInPack lists the files with holes that are in the pack.
+func (u *unit) sparseInPack(l Limits) []int {
 	var out []int
-	for i, ok := range set {
-		if ok {
+	for i := range u.records {
+		if u.small(i, l) && u.sparse[i] {
 			out = append(out, i)
 		}
 	}
