@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -17,6 +18,7 @@ import (
 
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
 
+	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/store/storetest/faults"
 	"github.com/statelift/statelift/pipeline/store/storetest/s3server"
 )
@@ -78,43 +80,49 @@ func TestFarAndWide(t *testing.T) {
 
 	t.Run("truncated object", func(t *testing.T) {
 		damage(t, object, func(data []byte) []byte { return data[:len(data)-1] })
-		out := run("verify")
+		out := run("verify", "--json")
 		out.wantNotProved(t, "objects/var/backups/tiny-2018.sql.gz")
 		b.silent(t, out, ws)
 	})
 	t.Run("other byte in an object", func(t *testing.T) {
 		damage(t, object, flip)
-		run("verify").wantNotProved(t, "objects/var/backups/tiny-2018.sql.gz")
+		run("verify", "--json").wantNotProved(t, "objects/var/backups/tiny-2018.sql.gz")
 	})
 	t.Run("index of the store", func(t *testing.T) {
 		damage(t, filepath.Join(b.Folder, "lift/index.jsonl"), flip)
-		run("verify").wantNotProved(t, "index.jsonl")
+		run("verify", "--json").wantNotProved(t, "index.jsonl")
 	})
 	t.Run("object gone", func(t *testing.T) {
 		damage(t, object, func([]byte) []byte { return nil })
-		run("verify").wantNotProved(t, "objects/var/backups/tiny-2018.sql.gz")
+		run("verify", "--json").wantNotProved(t, "objects/var/backups/tiny-2018.sql.gz")
 		run("run").want(t, exitOK, "everything is proved")
 	})
 	t.Run("layer in the registry", func(t *testing.T) {
 		layer := largestBlob(t, filepath.Join(ws, "images"))
 		damage(t, filepath.Join(reg.folder, "docker/registry/v2/blobs/sha256", layer[:2], layer, "data"), flip)
-		run("verify").wantNotProved(t, reg.address+"/team/tiny/", "sha256:"+layer)
+		run("verify", "--json").wantNotProved(t, reg.address+"/team/tiny/", "sha256:"+layer)
 	})
 	run("verify").want(t, exitOK, "everything is proved")
 }
 
+// wantNotProved wants verify --json to have found something, with all of the
+// names in what it says of it.
 func (e ended) wantNotProved(t *testing.T, names ...string) {
 	t.Helper()
 	e.want(t, exitNotProved, "not everything is proved")
+	var v handoff.Verdicts
+	if err := json.Unmarshal([]byte(e.stdout), &v); err != nil {
+		t.Fatal(err)
+	}
 	var failed strings.Builder
-	for line := range strings.Lines(e.stdout) {
-		if strings.Contains(line, "NOT PROVED") {
-			failed.WriteString(line)
+	for _, c := range v.Checks {
+		if !c.OK {
+			fmt.Fprintf(&failed, "%s %s: %s\n", c.What, c.Name, c.Detail)
 		}
 	}
 	for _, name := range names {
 		if !strings.Contains(failed.String(), name) {
-			t.Errorf("%s is not named as not proved:\n%s", name, e.stdout)
+			t.Errorf("%s is not named as not proved:\n%s", name, failed.String())
 		}
 	}
 }
