@@ -146,7 +146,7 @@ func (p *planner) shareSockets(context.Context) error {
 func (p *planner) shareDirectory(b bond, dir hostpath.Path) bool {
 	to := p.podOf(b.to)
 	mount := slices.IndexFunc(b.to.box.Mounts, func(m handoff.Mount) bool { return dir.Within(m.Path) && m.Path != "/" && inRun(m.Path) })
-	if mount < 0 || p.decisions.Answers[kubename.Label("socket-"+b.to.box.Name, maxWorkload)] == "network" {
+	if mount < 0 || p.answer(kubename.Label("socket-"+b.to.box.Name, maxWorkload)) == "network" {
 		return false
 	}
 	name, path := b.to.box.Mounts[mount].Volume, b.to.box.Mounts[mount].Path

@@ -138,7 +138,7 @@ func pathsIn(word string) []hostpath.Path {
 
 // profileCommand fills in the profile's foreground command.
 func (p *planner) profileCommand(s *service, main command) []string {
-	if answer := p.decisions.Answers[questionID("foreground", s.base())]; answer != "" {
+	if answer := p.answer(questionID("foreground", s.base())); answer != "" {
 		return p.answeredCommand(s, answer)
 	}
 	var program string
@@ -245,7 +245,7 @@ func (p *planner) foreground(s *service, words []string) []string {
 		Text:    fmt.Sprintf("%s goes into the background by itself. Until you say how it runs in the foreground, a small shell loop stays in its place as long as it runs: its exit code and, unless it logs to standard output, its log are lost.", s.id),
 		Choices: []string{"wrapper", "its command line in the foreground"}, Default: "wrapper",
 	}
-	answer := firstOf(p.decisions.Answers[q.ID], q.Default)
+	answer := firstOf(p.answer(q.ID), q.Default)
 	p.plan.Questions = append(p.plan.Questions, q)
 	if answer != "wrapper" {
 		return p.answeredCommand(s, answer)

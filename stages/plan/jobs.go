@@ -15,7 +15,7 @@ import (
 // when the timer has none that cron can say; then the service is left out with
 // a question.
 func (p *planner) timerSchedule(sel *selection, s *service) bool {
-	answer := p.decisions.Answers[questionID("schedule", s.base())]
+	answer := p.answer(questionID("schedule", s.base()))
 	if answer == "leave out" {
 		sel.leave(s.id, p.decisions.File, "the user left it out")
 		return false

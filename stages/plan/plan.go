@@ -45,6 +45,7 @@ func New(o Options, profiles []profile.Profile, rules profile.Rules) *Stage {
 // planner is one run of the stage.
 type planner struct {
 	decisions decisions.PlanPart
+	asked     map[string]bool // questions whose answer was looked up
 	profiles  []profile.Profile
 	rules     profile.Rules
 	known     recognised
@@ -127,7 +128,7 @@ func (p *planner) decide(ctx context.Context) error {
 		}
 	}
 	p.tidy()
-	return nil
+	return p.unheard()
 }
 
 // tidy puts everything into its final order.
@@ -136,7 +137,7 @@ func (p *planner) tidy() {
 	slices.SortFunc(pl.LeftOut, func(a, b handoff.LeftOut) int { return cmp.Compare(a.Unit, b.Unit) })
 	for i := range pl.Questions {
 		q := &pl.Questions[i]
-		if given := p.decisions.Answers[q.ID]; given != "" {
+		if given := p.answer(q.ID); given != "" {
 			q.Default = given
 		}
 		if q.Answer == "" {

@@ -143,7 +143,7 @@ func (p *planner) decideAccess(v *handoff.Volume, ties []tie) {
 				Text:    fmt.Sprintf("%s are workloads of their own and write %s. Shall they stay on one node (ReadWriteOnce), or is there a storage class for several nodes?", strings.Join(writers, " and "), v.Path),
 				Choices: []string{"ReadWriteOnce", "ReadWriteMany"}, Default: "ReadWriteOnce",
 			})
-			if a := p.decisions.Answers["access-"+v.Name]; a != "" {
+			if a := p.answer("access-" + v.Name); a != "" {
 				v.AccessMode = a
 			}
 		}

@@ -24,6 +24,15 @@ func (s *run) applyDecisions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, a := range s.decisions.Accept {
+		_, ok, err := s.view.at(ctx, a.Path)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			faults = append(faults, &strictyaml.Error{File: s.decisions.File, Line: int(a.Line), Text: fmt.Sprintf("%s is not on the host", a.Path)})
+		}
+	}
 	for _, d := range s.decisions.Paths {
 		c := claim.Claim{
 			Class: d.Class, Reach: d.Reaches(), Path: d.Path, Reason: d.Reason, By: s.decisions.At(d.Line), Authority: claim.ByUser,
