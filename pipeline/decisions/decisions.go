@@ -16,8 +16,9 @@ type Decisions struct {
 	// Name of the host in what is made; a DNS label.
 	Name      string `json:"name,omitempty"`
 	Namespace string `json:"namespace,omitempty"`
-	// Accept are unreadable paths (each with everything below it) that the user
-	// does without.
+	// Accept are unreadable paths that the user does without: a file, also one
+	// whose content only cannot be read, or what cannot be listed or opened below
+	// a directory.
 	Accept []Accept `json:"accept,omitempty"`
 	// Paths overrule the class of paths.
 	Paths []Path `json:"paths,omitempty"`

@@ -24,7 +24,7 @@ const template = `# Your decisions about this lift. statelift reads this file an
 # - path: /var/www/**/*.bak
 #   class: drop
 
-# Do without paths that could not be read (each with everything below it).
+# Do without files that could not be read, or with all such below a directory.
 # accept:
 # - path: /home/old/.gvfs
 #   reason: a stale FUSE mount

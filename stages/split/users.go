@@ -25,12 +25,14 @@ func (s *run) applyDecisions(ctx context.Context) error {
 		return err
 	}
 	for _, a := range s.decisions.Accept {
-		_, ok, err := s.view.at(ctx, a.Path)
-		if err != nil {
+		n, ok, err := s.view.at(ctx, a.Path)
+		switch {
+		case err != nil:
 			return err
-		}
-		if !ok {
+		case !ok:
 			faults = append(faults, &strictyaml.Error{File: s.decisions.File, Line: int(a.Line), Text: fmt.Sprintf("%s is not on the host", a.Path)})
+		case n.typ == tree.Regular && n.problem == "":
+			s.claims.add(s.without(a))
 		}
 	}
 	for _, d := range s.decisions.Paths {
@@ -67,6 +69,19 @@ func (s *run) applyDecisions(ctx context.Context) error {
 		return &pipeline.InputError{What: "your decisions", Err: err}
 	}
 	return nil
+}
+
+// without is for a file of which only its reader found that it cannot be read:
+// an I/O error shows with the content. Named itself, it is not tried again.
+func (s *run) without(a decisions.Accept) claim.Claim {
+	c := claim.Claim{
+		Class: claim.Unreadable, Reach: claim.Exact, Path: a.Path, Authority: claim.ByNature, By: s.decisions.At(a.Line),
+		Reason: a.Reason, Evidence: []claim.Evidence{{Fact: s.decisions.At(a.Line)}},
+	}
+	if c.Reason == "" {
+		c.Reason = "you do without it"
+	}
+	return c
 }
 
 // overrule lets the user decide about another file system, of which nothing was
