@@ -231,7 +231,10 @@ func TestADamagedBlobLeavesNoContent(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := seedtest.Open(t, layout)
-	for _, d := range s.Blobs() {
+	for i, d := range s.Blobs() {
+		if testing.Short() && i%8 != 0 {
+			continue
+		}
 		if d.MediaType != seed.MediaPack && d.MediaType != seed.MediaPart && d.MediaType != seed.MediaZPart {
 			continue
 		}

@@ -35,8 +35,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	// Fewer than rapid's hundred, since each is several copies; -rapid.checks
-	// on the command line still counts.
+	// Fewer than rapid's hundred, since each is several runs of the program;
+	// -rapid.checks on the command line still counts, -short takes a fifth.
 	if err := flag.Set("rapid.checks", "15"); err != nil {
 		panic(err)
 	}
@@ -124,7 +124,7 @@ func TestInterruptedCopiesEndTheSame(t *testing.T) {
 			rt.Fatalf("rsync finds differences: %v\n%s", err, out)
 		}
 	})
-	if kills == 0 || cancels == 0 {
+	if !testing.Short() && (kills == 0 || cancels == 0) {
 		t.Errorf("%d kills and %d cancels came before the end: this tested nothing", kills, cancels)
 	}
 	t.Logf("%d kills, %d cancels", kills, cancels)

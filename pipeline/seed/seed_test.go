@@ -118,29 +118,20 @@ func TestPublicToolsReadASeed(t *testing.T) {
 	seedtest.Build(t, dir, layout, seed.Options{Limits: seedtest.Small()})
 	sh(t, "/", `
 		skopeo copy -q --preserve-digests "oci:$1:data" "oci:$2:data"
-		blob() { cat "$2/blobs/sha256/${1#sha256:}"; }
 		manifest=$(jq -r '.manifests[0].digest' "$2/index.json")
-		layer() { blob "$manifest" "$2" "$2" | jq -r --arg t "$1" '.layers[]|select(.mediaType|startswith($t)).digest'; }
 		cd "$2"
 		m() { cat "blobs/sha256/${manifest#sha256:}" | jq -r --arg t "$1" '.layers[]|select(.mediaType|startswith($t)).digest'; }
 		zstd -qdc "blobs/sha256/$(m application/vnd.statelift.seed.listing | sed s/sha256://)" >"$3.listing"
 		zstd -qdc "blobs/sha256/$(m application/vnd.statelift.seed.map | sed s/sha256://)" >"$3.map"
 		# Large files first, since hard links in packs may lead to them.
-		base=0
-		while read -r unit; do
-			n=$(jq .records <<<"$unit")
-			for at in $(jq -r '.large[]?.at' <<<"$unit"); do
-				path=$(sed -n "$((base+at+1))p" "$3.listing" | cut -f11)
-				mkdir -p "$3/$(dirname "$path")"; : >"$3/$path"
-				jq -c --argjson at "$at" '.large[]|select(.at==$at).parts[]' <<<"$unit" | while read -r part; do
-					d=$(jq -r '.digest // ""' <<<"$part"); raw=$(jq .raw <<<"$part")
-					if [ -z "$d" ]; then head -c "$raw" /dev/zero
-					elif [ "$(jq .zstd <<<"$part")" = true ]; then zstd -qdc "blobs/sha256/${d#sha256:}"
-					else cat "blobs/sha256/${d#sha256:}"; fi
-				done >>"$3/$path"
-			done
-			base=$((base+n))
-		done <"$3.map"
+		jq -rs '[foreach .[] as $u (0; .+$u.records; {base: (.-$u.records), u: $u})][] | .base as $b | .u.large[]? | .at as $a
+			| .parts[] | [$b+$a+1, .digest//"-", .raw, .zstd//false] | @tsv' "$3.map" | while read -r line d raw packed; do
+			path=$(sed -n "${line}p" "$3.listing" | cut -f11)
+			mkdir -p "$3/$(dirname "$path")"
+			if [ "$d" = - ]; then head -c "$raw" /dev/zero
+			elif [ "$packed" = true ]; then zstd -qdc "blobs/sha256/${d#sha256:}"
+			else cat "blobs/sha256/${d#sha256:}"; fi >>"$3/$path"
+		done
 		for d in $(m application/vnd.statelift.seed.pack); do
 			zstd -qdc "blobs/sha256/${d#sha256:}" | tar --xattrs --xattrs-include='*' --acls --numeric-owner --delay-directory-restore -xpf - -C "$3" 2>&1 | grep -v 'Ignoring unknown extended header keyword .hdrcharset' >&2 || true
 		done
@@ -302,7 +293,10 @@ func TestVerifyFindsEveryFlippedByte(t *testing.T) {
 	layout := t.TempDir()
 	b := seedtest.Build(t, everyTree(t), layout, seed.Options{Limits: seedtest.Small()})
 	blobs := strings.Fields(sh(t, layout, "find blobs -type f -size +0"))
-	for _, name := range blobs {
+	for i, name := range blobs {
+		if testing.Short() && i%8 != 0 {
+			continue
+		}
 		name = filepath.Join(layout, name)
 		data, err := os.ReadFile(name)
 		if err != nil {

@@ -32,7 +32,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if err := flag.Set("rapid.checks", "8"); err != nil {
+	// Fewer than rapid's hundred, since each is several runs of the program;
+	// -rapid.checks on the command line still counts, -short takes a fifth.
+	if err := flag.Set("rapid.checks", "10"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())
@@ -97,7 +99,7 @@ func TestKilledStagesEndTheSame(t *testing.T) {
 			rt.Fatalf("workspace: %s", diff)
 		}
 	})
-	if kills == 0 {
+	if !testing.Short() && kills == 0 {
 		t.Error("no kill came before the end: this tested nothing")
 	}
 	t.Logf("%d kills", kills)
