@@ -29,6 +29,7 @@ func TestKilledAnywhere(t *testing.T) {
 	for i := range 50 {
 		delay := time.Duration(rand.Float64() * float64(k.took))
 		t.Run(fmt.Sprintf("random point %d", i), func(t *testing.T) {
+			t.Parallel()
 			t.Logf("killed after %s of %s", delay, k.took)
 			k.check(t, func(run *exec.Cmd, _ <-chan string) { time.Sleep(delay) })
 		})
@@ -36,6 +37,7 @@ func TestKilledAnywhere(t *testing.T) {
 	for _, s := range stages.All(stages.Deps{}) {
 		for _, edge := range []string{s.Name + " begins", s.Name + " done"} {
 			t.Run(edge, func(t *testing.T) {
+				t.Parallel()
 				k.check(t, func(run *exec.Cmd, lines <-chan string) {
 					for line := range lines {
 						if strings.Contains(line, edge) {
