@@ -222,7 +222,7 @@ func TestBucketsThatBreak(t *testing.T) {
 	b := newBucket(t)
 	run := func(attempts string) ended {
 		return attempt(t, b.environment, "run", host, "-w", ws, "--until", "objects",
-			"--store", b.Spec(b.proxy.URL, "x"), "--stall", "400ms", "--attempts", attempts)
+			"--store", b.Spec(b.proxy.URL, "x"), "--stall", "1s", "--attempts", attempts)
 	}
 	puts := func(f faults.Fault, times int) func(*http.Request) faults.Fault {
 		return func(r *http.Request) faults.Fault {
@@ -237,7 +237,7 @@ func TestBucketsThatBreak(t *testing.T) {
 		fault faults.Fault
 		want  string
 	}{
-		"stalls":       {faults.Stall, "nothing happened for 400ms"},
+		"stalls":       {faults.Stall, "nothing happened for 1s"},
 		"resets":       {faults.Reset, "connection reset by peer"},
 		"is too slow":  {faults.SlowDown, "SlowDown"},
 		"is away":      {faults.Unavailable, "502"},
@@ -252,7 +252,7 @@ func TestBucketsThatBreak(t *testing.T) {
 		}
 	}
 	b.proxy.Decide(puts(faults.Stall, 1))
-	run("3").want(t, exitOK)
+	run("4").want(t, exitOK)
 	out, err := exec.Command("sha256sum", filepath.Join(host, "var/backups/tiny-2018.sql.gz"), filepath.Join(b.Folder, "x/objects/var/backups/tiny-2018.sql.gz")).Output()
 	if f := strings.Fields(string(out)); err != nil || len(f) != 4 || f[0] != f[2] {
 		t.Errorf("sha256sum: %v: %s", err, out)
@@ -272,7 +272,7 @@ func TestRegistriesThatBreak(t *testing.T) {
 	t.Cleanup(refuses.Close)
 	run := func(url, attempts string) ended {
 		return attempt(t, nil, "run", host, "-w", ws, "--until", "images",
-			"--registry", strings.TrimPrefix(url, "http://")+"/team", "--stall", "400ms", "--attempts", attempts)
+			"--registry", strings.TrimPrefix(url, "http://")+"/team", "--stall", "1s", "--attempts", attempts)
 	}
 	for _, url := range []string{refuses.URL, "http://" + unused(t)} {
 		run(url, "2").want(t, exitFailure, "images: ", "registry "+strings.TrimPrefix(url, "http://"))
@@ -291,7 +291,7 @@ func TestRegistriesThatBreak(t *testing.T) {
 		fault faults.Fault
 		want  string
 	}{
-		{faults.Stall, "nothing moved for 400ms"}, {faults.Reset, "connection reset by peer"}, {faults.Unavailable, "502"},
+		{faults.Stall, "nothing moved for 1s"}, {faults.Reset, "connection reset by peer"}, {faults.Unavailable, "502"},
 	} {
 		proxy.Decide(blobs(c.fault, 1<<30))
 		run(proxy.URL, "2").want(t, exitFailure, "images: registry "+strings.TrimPrefix(proxy.URL, "http://"), c.want)
