@@ -11,9 +11,11 @@ import (
 // Result codes of SQLite (https://sqlite.org/rescode.html). The lowest byte is
 // the primary one.
 const (
-	primaryCode = 0xff
-	sqliteIOErr = 10
-	sqliteFull  = 13
+	primaryCode   = 0xff
+	sqliteIOErr   = 10
+	sqliteCorrupt = 11
+	sqliteFull    = 13
+	sqliteNotADB  = 26
 )
 
 // placed says where it was, when a database in dir had no room or could not be
@@ -38,4 +40,14 @@ func full(dir string) bool {
 	const room = 64 << 10
 	var s unix.Statfs_t
 	return unix.Statfs(dir, &s) == nil && int64(s.Bavail)*s.Bsize < room
+}
+
+// damaged reports whether a database is none any more.
+func damaged(err error) bool {
+	var fault *sqlite.Error
+	if !errors.As(err, &fault) {
+		return false
+	}
+	code := fault.Code() & primaryCode
+	return code == sqliteCorrupt || code == sqliteNotADB
 }

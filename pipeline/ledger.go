@@ -35,6 +35,9 @@ func OpenLedgers(ctx context.Context, name string) (*Ledgers, error) {
 		db.SetMaxOpenConns(1)
 		_, err = db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS marks (stage TEXT, item TEXT, mark TEXT NOT NULL, PRIMARY KEY (stage, item)) WITHOUT ROWID")
 	}
+	if damaged(err) {
+		return nil, fmt.Errorf("ledger %s is damaged (%w): remove it, and what it confirmed is looked at again", name, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ledger %s: %w", name, placed(filepath.Dir(name), err))
 	}

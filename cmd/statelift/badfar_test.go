@@ -251,11 +251,44 @@ func TestBucketsThatBreak(t *testing.T) {
 			t.Fatalf("a bucket that %s", name)
 		}
 	}
+	b.proxy.Decide(puts(faults.Stall, 1<<30))
+	b.proxy.Requests()
+	interrupt(t, b, "run", host, "-w", ws, "--store", b.Spec(b.proxy.URL, "x"))
 	b.proxy.Decide(puts(faults.Stall, 1))
 	run("4").want(t, exitOK)
 	out, err := exec.Command("sha256sum", filepath.Join(host, "var/backups/tiny-2018.sql.gz"), filepath.Join(b.Folder, "x/objects/var/backups/tiny-2018.sql.gz")).Output()
 	if f := strings.Fields(string(out)); err != nil || len(f) != 4 || f[0] != f[2] {
 		t.Errorf("sha256sum: %v: %s", err, out)
+	}
+}
+
+// interrupt sends SIGINT to a run that waits for a store, and wants it to end
+// soon, with its own exit code.
+func interrupt(t *testing.T, b bucket, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "statelift", args...)
+	cmd.Env = append(os.Environ(), b.environment...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	waiting := func() bool {
+		for _, r := range b.proxy.Requests() {
+			if r.Fault == faults.Stall {
+				return true
+			}
+		}
+		return false
+	}
+	for deadline := time.Now().Add(30 * time.Second); !waiting(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no request came")
+		}
+	}
+	asked := time.Now()
+	cmd.Process.Signal(os.Interrupt)
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || time.Since(asked) > 10*time.Second {
+		t.Errorf("exit code %d after %s, want %d at once", code, time.Since(asked), exitInterrupted)
 	}
 }
 

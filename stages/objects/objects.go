@@ -267,6 +267,8 @@ func (s *Stage) Recheck(ctx context.Context, env *pipeline.Env, out handoff.Obje
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return fmt.Sprintf("%s has no %s any more", out.Store, out.Index), nil
+	case errors.Is(err, store.ErrMismatch):
+		return err.Error(), nil
 	case err != nil:
 		return "", err
 	}
@@ -294,5 +296,10 @@ func (s *Stage) Recheck(ctx context.Context, env *pipeline.Env, out handoff.Obje
 			return fmt.Sprintf("%s has other content under %s", out.Store, l.Object), nil
 		}
 	}
-	return "", lines.Err()
+	if err := lines.Err(); errors.Is(err, store.ErrMismatch) {
+		return err.Error(), nil
+	} else if err != nil {
+		return "", err
+	}
+	return "", nil
 }
