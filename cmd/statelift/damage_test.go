@@ -1,10 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/statelift/statelift/pipeline/handoff"
 )
 
 // TestDamage changes one thing of each kind that a lift makes: verify finds it
@@ -77,4 +83,84 @@ func output(t *testing.T, dir, script string) string {
 		t.Fatalf("%s: %v", script, err)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// wantNotProved wants verify --json to have found something, with all of the
+// names in what it says of it.
+func (e ended) wantNotProved(t *testing.T, names ...string) {
+	t.Helper()
+	e.want(t, exitNotProved, "not everything is proved")
+	var v handoff.Verdicts
+	if err := json.Unmarshal([]byte(e.stdout), &v); err != nil {
+		t.Fatal(err)
+	}
+	var failed strings.Builder
+	for _, c := range v.Checks {
+		if !c.OK {
+			fmt.Fprintf(&failed, "%s %s: %s\n", c.What, c.Name, c.Detail)
+		}
+	}
+	for _, name := range names {
+		if !strings.Contains(failed.String(), name) {
+			t.Errorf("%s is not named as not proved:\n%s", name, failed.String())
+		}
+	}
+}
+
+// damage rewrites a file in place, or removes it when nothing is left of it, and
+// puts all of it back when the test ends, unless it was made again meanwhile.
+func damage(t *testing.T, name string, f func([]byte) []byte) {
+	t.Helper()
+	before, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fi, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := f(bytes.Clone(before))
+	if after == nil {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	rewrite := func(data []byte) {
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Write(data)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(name, fi.ModTime(), fi.ModTime()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rewrite(after)
+	t.Cleanup(func() { rewrite(before) })
+}
+
+func flip(data []byte) []byte {
+	data[len(data)/2] ^= 1
+	return data
+}
+
+// largestBlob is the hexadecimal digest of the largest blob in a layout.
+func largestBlob(t *testing.T, layout string) (hex string) {
+	t.Helper()
+	blobs, err := os.ReadDir(filepath.Join(layout, "blobs", "sha256"))
+	if err != nil || len(blobs) == 0 {
+		t.Fatalf("blobs: %v, %v", blobs, err)
+	}
+	var most int64
+	for _, b := range blobs {
+		if fi, err := b.Info(); err == nil && fi.Size() > most {
+			most, hex = fi.Size(), b.Name()
+		}
+	}
+	return hex
 }
