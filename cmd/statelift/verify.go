@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -74,7 +75,8 @@ func writeVerdicts(w io.Writer, v handoff.Verdicts) error {
 		if !c.OK {
 			verdict = "NOT PROVED"
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", c.What, c.Name, verdict, c.Detail)
+		// Several faults of one thing are one line of the table.
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", c.What, c.Name, verdict, strings.ReplaceAll(c.Detail, "\n", "; "))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
