@@ -35,11 +35,11 @@ check: ## the quick loop: format, vet, lint, unit tests
 	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" ./... && go test -short ./...
 
 .PHONY: test
-test: ## every test there is, with all the set-up it needs
+test: build ## every test there is, with all the set-up it needs
 	@$(TOOLS)
 	@$(MAKE) format vet
 	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" ./...
-	@$(TOOLS) && $(HOST) && go test -race -timeout 60m ./...
+	@$(TOOLS) && $(HOST) && STATELIFT_BINARY=$(CURDIR)/$(BIN) go test -race -timeout 60m ./...
 	@$(TOOLS) && for m in $(MODULES); do (cd $$m && go vet ./... && go test -timeout 30m ./...); done
 
 .PHONY: demo

@@ -87,7 +87,7 @@ func newKiller(t *testing.T, host string) *killer {
 	t.Helper()
 	k := &killer{host: host, want: filepath.Join(t.TempDir(), "undisturbed")}
 	started := time.Now()
-	if out, err := exec.Command("statelift", "run", host, "-w", k.want).CombinedOutput(); err != nil {
+	if out, err := exec.Command(shipped(), "run", host, "-w", k.want).CombinedOutput(); err != nil {
 		t.Fatalf("undisturbed run: %v\n%s", err, out)
 	}
 	k.took = time.Since(started)
@@ -100,7 +100,7 @@ func (k *killer) check(t *testing.T, wait func(run *exec.Cmd, lines <-chan strin
 	ws := filepath.Join(t.TempDir(), "ws")
 	k.kill(t, ws, wait)
 	confirmed := confirmedBlobs(t, ws)
-	if out, err := exec.Command("statelift", "run", k.host, "-w", ws).CombinedOutput(); err != nil {
+	if out, err := exec.Command(shipped(), "run", k.host, "-w", ws).CombinedOutput(); err != nil {
 		t.Fatalf("second run: %v\n%s", err, out)
 	}
 	for name, before := range confirmed {
@@ -115,7 +115,7 @@ func (k *killer) check(t *testing.T, wait func(run *exec.Cmd, lines <-chan strin
 
 func (k *killer) kill(t *testing.T, ws string, wait func(*exec.Cmd, <-chan string)) {
 	t.Helper()
-	run := exec.Command("statelift", "run", k.host, "-w", ws)
+	run := exec.Command(shipped(), "run", k.host, "-w", ws)
 	run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stderr, err := run.StderrPipe()
 	if err != nil {

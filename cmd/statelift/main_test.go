@@ -26,6 +26,16 @@ func TestMain(m *testing.M) {
 	})
 }
 
+// shipped is statelift as users get it, where `make test` built it: what runs a
+// whole host many times over does not run under the race detector. Elsewhere it
+// is the test binary.
+func shipped() string {
+	if name := os.Getenv("STATELIFT_BINARY"); name != "" {
+		return name
+	}
+	return "statelift"
+}
+
 // TestScripts are the specification of the command line, one script a promise.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{

@@ -59,7 +59,7 @@ func planted(t *testing.T, name string) map[string]string {
 func searchAll(t *testing.T, host string, secrets map[string]string) {
 	t.Helper()
 	ws := filepath.Join(t.TempDir(), "ws")
-	out, err := exec.Command("statelift", "run", host, "-w", ws, "-v").CombinedOutput()
+	out, err := exec.Command(shipped(), "run", host, "-w", ws, "-v").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

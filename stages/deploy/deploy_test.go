@@ -195,8 +195,8 @@ func TestVolumesAreWhatTheHostHas(t *testing.T) {
 			t.Errorf("order/%s is an object, and in the volume too", name)
 		}
 	}
-	stat, err := exec.Command("stat", "-c", "%a %u:%g", h.volume("spool")).Output()
-	if err != nil || string(stat) != "2750 7:8\n" {
+	stat, err := exec.Command("stat", "-c", "%a %u:%g %Y", h.volume("spool")).Output()
+	if err != nil || string(stat) != "2750 7:8 0\n" {
 		t.Errorf("the empty volume: %s, %v", stat, err)
 	}
 	if len(seeds.Seeds) != 2 || len(copies.Receipts) != 2 {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -60,7 +61,9 @@ func mkdir(dir string) error {
 	return nil
 }
 
-// emptyVolume makes the directory of a volume that starts empty.
+// emptyVolume makes the directory of a volume that starts empty. Nothing at the
+// source says when it was last changed: its time is the epoch, so that a run that
+// was stopped ends as one that was not.
 func (r *run) emptyVolume(ctx context.Context, v handoff.Volume) error {
 	const none = "empty"
 	dir, err := r.place(v.Name)
@@ -82,6 +85,9 @@ func (r *run) emptyVolume(ctx context.Context, v handoff.Volume) error {
 	}
 	// After the change of owner, which would clear setgid.
 	if err := unix.Chmod(dir, v.Mode&0o7777); err != nil {
+		return fmt.Errorf("volume %s: %w", v.Name, err)
+	}
+	if err := os.Chtimes(dir, time.Unix(0, 0), time.Unix(0, 0)); err != nil {
 		return fmt.Errorf("volume %s: %w", v.Name, err)
 	}
 	return nil
