@@ -145,7 +145,10 @@ func splitStage(d Deps) pipeline.Stage {
 }
 
 func imagesStage(d Deps) pipeline.Stage {
-	o := images.Options{Registry: d.Registry, Tool: d.Version, Talk: d.talk()}
+	o := images.Options{
+		Registry: d.Registry, Tool: d.Version, Talk: d.talk(),
+		Tag: d.Decisions.Images.Tag, Labels: d.Decisions.Images.Labels,
+	}
 	s := pipeline.Step3(images.Info(), o, handoff.SourceKey, handoff.SplitKey, handoff.PlanKey, handoff.ImagesKey, images.New(o).Run)
 	s = pipeline.Recheck(s, handoff.ImagesKey, func(ctx context.Context, env *pipeline.Env, out handoff.Images) (string, error) {
 		plan, err := pipeline.Read(env.Workspace, handoff.PlanKey)

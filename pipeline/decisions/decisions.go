@@ -80,7 +80,7 @@ type Unit struct {
 type Workload struct {
 	Name     string   `json:"name"`
 	Units    []string `json:"units,omitempty"`
-	Kind     string   `json:"kind,omitempty"` // StatefulSet, Deployment, CronJob
+	Kind     string   `json:"kind,omitempty"` // StatefulSet, Deployment
 	Replicas *int32   `json:"replicas,omitempty"`
 	// Together makes the units containers of one Pod, Split gives each its own.
 	Together bool            `json:"together,omitempty"`
@@ -99,13 +99,12 @@ type Volume struct {
 	Line         strictyaml.Line `json:"line,omitempty"`
 }
 
-// Images says how images are made and named.
+// Images says what images are called beside their digests. Where they are
+// pushed to is for the command line alone, which grants it.
 type Images struct {
-	Registry  string            `json:"registry,omitempty"` // registry.example/team
-	Tag       string            `json:"tag,omitempty"`
-	LayerSize Size              `json:"layerSize,omitempty"` // of the largest layer: 1Gi
-	Labels    map[string]string `json:"labels,omitempty"`
-	Line      strictyaml.Line   `json:"line,omitempty"`
+	Tag    string            `json:"tag,omitempty"`    // in the registry
+	Labels map[string]string `json:"labels,omitempty"` // of the image's config (OCI image-spec annotations.md)
+	Line   strictyaml.Line   `json:"line,omitempty"`
 }
 
 // Host says what the plan cannot read from the source.
@@ -144,7 +143,6 @@ type PlanPart struct {
 	Workloads   []Workload        `json:"workloads,omitempty"`
 	Volumes     []Volume          `json:"volumes,omitempty"`
 	Answers     map[string]string `json:"answers,omitempty"`
-	Images      Images            `json:"images,omitzero"`
 	Host        Host              `json:"host,omitzero"`
 }
 

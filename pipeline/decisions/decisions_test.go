@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -44,7 +43,7 @@ volumes:
 - path: /var/lib/mysql
   size: 20Gi
 answers: {logs: keep}
-images: {registry: registry.example/team, layerSize: 500M}
+images: {tag: v1.2, labels: {vendor: Example}}
 host: {addresses: [192.0.2.10]}
 `
 
@@ -68,7 +67,7 @@ func TestParse(t *testing.T) {
 		Workloads: []Workload{{Name: "blog", Units: []string{"apache2.service"}, Replicas: &none, Line: 23}},
 		Volumes:   []Volume{{Path: "/var/lib/mysql", Size: 20 << 30, Line: 27}},
 		Answers:   map[string]string{"logs": "keep"},
-		Images:    Images{Registry: "registry.example/team", LayerSize: 500e6, Line: 30},
+		Images:    Images{Tag: "v1.2", Labels: map[string]string{"vendor": "Example"}, Line: 30},
 		Host:      Host{Addresses: []string{"192.0.2.10"}, Line: 31},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -110,6 +109,9 @@ func TestFaults(t *testing.T) {
 		"size and headroom": {"volumes:\n- {path: /a, size: 20G, headroom: 1}\n", "f:2: size and headroom contradict"},
 		"volume or not":     {"paths:\n- {path: /a, class: drop}\nvolumes:\n- {path: /a}\n", "f:4: /a is a volume here and drop in line 2"},
 		"volume name twice": {"volumes:\n- {path: /a, name: x}\n- {path: /b, name: x}\n", "f:3: volume name x is given twice"},
+		"registry":          {"name: x\nimages:\n  registry: registry.example/team\n", `f:3: unknown key "registry" (known: labels, tag)`},
+		"tag":               {"images: {tag: 'a:b'}\n", `f:1: "a:b" is no tag of an image`},
+		"label":             {"images: {labels: {io.statelift.host: x}}\n", "f:1: label io.statelift.host cannot be decided"},
 		"access mode":       {"volumes:\n- {path: /a, accessMode: RWX}\n", `f:2: unknown accessMode "RWX"`},
 		"accept everything": {"accept:\n- path: /\n", "f:2: accept wants a path below /"},
 		"name":              {"name: My Host\n", `f:1: name "My Host" is no DNS label`},
@@ -168,31 +170,6 @@ func TestParts(t *testing.T) {
 		if (s != s0) != c.split || (p != p0) != c.plan {
 			t.Errorf("%s: split changed %v, plan changed %v", c.to, s != s0, p != p0)
 		}
-	}
-}
-
-// The template decides nothing, and everything it shows can be said.
-func TestTemplate(t *testing.T) {
-	d, err := Parse("f", Template())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(Decisions{File: "f"}, d); diff != "" {
-		t.Error(diff)
-	}
-	var said []string
-	prose := regexp.MustCompile(`^# [A-Z(]|^# (that|pattern|ephemeral|Nothing|\(statelift)`)
-	for line := range strings.Lines(string(Template())) {
-		if strings.HasPrefix(line, "# ") && !prose.MatchString(line) {
-			said = append(said, strings.TrimPrefix(line, "# "))
-		}
-	}
-	d, err = Parse("f", []byte(strings.Join(said, "")))
-	if err != nil {
-		t.Fatalf("%v\n%s", err, strings.Join(said, ""))
-	}
-	if len(d.Paths) != 2 || len(d.Accept) != 1 || len(d.Units) != 2 || len(d.Volumes) != 1 || len(d.Workloads) != 1 || d.Host.TimeZone == "" {
-		t.Errorf("%+v", d)
 	}
 }
 

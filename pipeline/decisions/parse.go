@@ -52,6 +52,7 @@ func Parse(file string, data []byte) (Decisions, error) {
 	c.units(d)
 	c.workloads(d)
 	c.volumes(d)
+	c.images(d)
 	if err := errors.Join(c.faults...); err != nil {
 		return Decisions{}, err
 	}
@@ -164,12 +165,10 @@ func (c *checker) workloads(d Decisions) {
 			c.fault(w.Line, "workload %q is no DNS label (a-z, 0-9 and -)", w.Name)
 		case w.Together && w.Split:
 			c.fault(w.Line, "workload %s is together and split", w.Name)
-		case w.Kind != "" && !slices.Contains([]string{"StatefulSet", "Deployment", "CronJob"}, w.Kind):
-			c.fault(w.Line, "unknown kind %q (StatefulSet, Deployment, CronJob)", w.Kind)
+		case w.Kind != "" && !slices.Contains([]string{"StatefulSet", "Deployment"}, w.Kind):
+			c.fault(w.Line, "unknown kind %q (StatefulSet, Deployment; what a timer or cron starts is a CronJob)", w.Kind)
 		case w.Replicas != nil && *w.Replicas < 0:
 			c.fault(w.Line, "workload %s cannot have %d replicas", w.Name, *w.Replicas)
-		case w.Replicas != nil && w.Kind == "CronJob":
-			c.fault(w.Line, "a CronJob has no replicas")
 		}
 		if line, twice := names[w.Name]; twice {
 			c.fault(w.Line, "workload %s is given twice, first in line %d", w.Name, line)

@@ -16,13 +16,17 @@ const template = `# Your decisions about this lift. statelift reads this file an
 
 # Overrule where paths go. Classes: image config secret volume object share
 # ephemeral drop. A path stands for everything below it; with * ? [ it is a
-# pattern (** for any number of directories); reach: exact for the path alone.
+# pattern (** for any number of directories); reach says what it is when that
+# is not so: exact for the path alone, tree, glob.
 # paths:
 # - path: /srv/archive
 #   class: object
 #   reason: nobody reads it by path any more
 # - path: /var/www/**/*.bak
 #   class: drop
+# - path: /srv/readme.txt
+#   reach: exact
+#   class: image
 
 # Do without files that could not be read, or with all such below a directory.
 # accept:
@@ -48,21 +52,30 @@ const template = `# Your decisions about this lift. statelift reads this file an
 # workloads:
 # - name: blog
 #   units: [apache2.service, mariadb.service]
-#   together: true            # containers of one Pod; split: true gives each its own
+#   together: true            # containers of one Pod
+# - name: counter
+#   units: [tallyd.service]
+#   split: true               # each unit a Pod of its own
+#   kind: Deployment          # or StatefulSet
+#   replicas: 2
 
 # volumes:
 # - path: /var/lib/mysql
 #   name: database
-#   size: 20Gi                # or headroom: 0.5 for half as much again
+#   size: 20Gi
 #   storageClass: fast
 #   accessMode: ReadWriteOnce
+# - path: /srv/uploads
+#   headroom: 0.5             # half as much again
 
 # Answers to the questions of the report, by their names.
 # answers: {}
 
+# Images go by their digests; in a registry (statelift run --registry) they get
+# this tag as well. Labels are added to those that say what they came from.
 # images:
-#   registry: registry.example/team
-#   tag: "1"
+#   tag: "1.0"
+#   labels: {org.opencontainers.image.vendor: Example Ltd}
 
 # The host's own names and addresses, to be found in configuration.
 # host:

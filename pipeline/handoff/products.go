@@ -9,6 +9,7 @@ import (
 type Images struct {
 	Layout   string  `json:"layout"`             // directory with the OCI image layout, relative to the workspace
 	Registry string  `json:"registry,omitempty"` // where they were pushed
+	Tag      string  `json:"tag,omitempty"`      // that they have there beside the one of their digest
 	Images   []Image `json:"images"`
 	// Shape is the SHA-256 over what decided about the layers, see
 	// imageset.Set.Shape.

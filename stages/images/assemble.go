@@ -146,6 +146,7 @@ func (s *Stage) labels(img imageset.Image, plan handoff.Plan, entries, bytes int
 		"io.statelift.class.image.bytes":       fmt.Sprint(bytes),
 	}
 	maps.DeleteFunc(labels, func(_, v string) bool { return v == "" })
+	maps.Copy(labels, s.options.Labels)
 	return labels
 }
 

@@ -43,6 +43,10 @@ type Options struct {
 	Talk registry.Options `json:"-"`
 	// Tool is the version of this program, for the labels.
 	Tool string `json:"tool,omitempty"`
+	// Tag is what the images are called in the registry beside their digests.
+	Tag string `json:"tag,omitempty"`
+	// Labels are added to those of every image.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Stage is the images stage.

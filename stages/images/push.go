@@ -39,7 +39,7 @@ func (s *Stage) push(ctx context.Context, env *pipeline.Env, out *handoff.Images
 	var total int64
 	blobs := map[string]bool{}
 	for _, i := range out.Images {
-		images = append(images, registry.Image{Name: i.Name, Digest: i.Digest})
+		images = append(images, registry.Image{Name: i.Name, Digest: i.Digest, Tag: s.options.Tag})
 		for _, l := range i.Layers {
 			if !blobs[l.Digest] {
 				blobs[l.Digest] = true
@@ -52,7 +52,7 @@ func (s *Stage) push(ctx context.Context, env *pipeline.Env, out *handoff.Images
 	if err := r.Push(ctx, env.Workspace.Path(workspace.Images), images, env.Progress.Add); err != nil {
 		return err
 	}
-	out.Registry = r.String()
+	out.Registry, out.Tag = r.String(), s.options.Tag
 	for n := range out.Images {
 		out.Images[n].Ref = r.Ref(out.Images[n].Name, out.Images[n].Digest)
 	}

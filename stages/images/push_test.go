@@ -28,7 +28,7 @@ func TestPush(t *testing.T) {
 	host := strings.TrimPrefix(srv.URL, "http://")
 	root := hosttest.Legacy(t)
 	_, local := mustLift(t, root, images.Options{Tool: "1.0"})
-	o := images.Options{Tool: "1.0", Registry: host + "/team"}
+	o := images.Options{Tool: "1.0", Registry: host + "/team", Tag: "v1"}
 	env, out := mustLift(t, root, o)
 	for n, i := range out.Images {
 		if want := host + "/team/" + i.Name + "@" + i.Digest; i.Ref != want {
@@ -37,6 +37,10 @@ func TestPush(t *testing.T) {
 		got := strings.TrimSpace(run(t, "skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", "docker://"+i.Ref))
 		if got != local.Images[n].Digest {
 			t.Errorf("%s: skopeo sees %s, want %s", i.Name, got, local.Images[n].Digest)
+		}
+		tag := "docker://" + host + "/team/" + i.Name + ":v1"
+		if got := strings.TrimSpace(run(t, "skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", tag)); got != i.Digest {
+			t.Errorf("%s is %s, want %s", tag, got, i.Digest)
 		}
 	}
 	stage := images.New(o)
@@ -48,6 +52,9 @@ func TestPush(t *testing.T) {
 		}
 	}
 	stale("")
+	first, other := out.Images[0], out.Images[1]
+	run(t, "skopeo", "copy", "--src-tls-verify=false", "--dest-tls-verify=false", "docker://"+other.Ref, "docker://"+host+"/team/"+first.Name+":v1")
+	stale("has no image " + first.Name + " any more")
 	srv.Config.Handler = serve().Config.Handler // as if it had lost everything
 	stale("has no image legacy-app any more")
 	second, err := again(t, env, root, o)

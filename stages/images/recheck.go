@@ -48,7 +48,7 @@ func (s *Stage) Recheck(ctx context.Context, env *pipeline.Env, plan handoff.Pla
 		return "", err
 	}
 	for _, i := range out.Images {
-		has, err := r.Has(ctx, registry.Image{Name: i.Name, Digest: i.Digest})
+		has, err := r.Has(ctx, registry.Image{Name: i.Name, Digest: i.Digest, Tag: out.Tag})
 		if err != nil {
 			return "", err
 		}

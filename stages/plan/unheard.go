@@ -33,6 +33,9 @@ func (p *planner) unheard() error {
 			if why := p.noService(u); why != "" {
 				fault(w.Line, "workload %s: %s", w.Name, why)
 			}
+			if p.isJob(u) && (w.Kind != "" || w.Replicas != nil || w.Together || w.Split) {
+				fault(w.Line, "workload %s: %s runs at its times: it is a CronJob of its own, and only its name can be decided", w.Name, u)
+			}
 		}
 		if len(w.Units) == 0 {
 			fault(w.Line, "workload %s names no units", w.Name)
@@ -48,6 +51,10 @@ func (p *planner) unheard() error {
 		return &pipeline.InputError{What: "your decisions", Err: errors.Join(faults...)}
 	}
 	return nil
+}
+
+func (p *planner) isJob(unit string) bool {
+	return slices.ContainsFunc(p.services, func(s *service) bool { return s.id == unit && s.job() })
 }
 
 // noService says why a unit is in no workload, "" when it is.

@@ -29,6 +29,9 @@ func (r *run) pushed(ctx context.Context) error {
 	}
 	for _, i := range r.made.Images.Images {
 		err := p.image(ctx, i)
+		if err == nil {
+			err = p.tagged(ctx, i)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -97,6 +100,15 @@ func (p *pushed) blob(ctx context.Context, image, digest string, size int64) err
 		return fmt.Errorf("blob %s with %d bytes is %s with %d", digest, size, got, n)
 	}
 	return nil
+}
+
+// tagged asks whether the user's tag names the image.
+func (p *pushed) tagged(ctx context.Context, i handoff.Image) error {
+	has, err := p.registry.Has(ctx, registry.Image{Name: i.Name, Digest: i.Digest, Tag: p.made.Images.Tag})
+	if err == nil && !has {
+		err = fmt.Errorf("the tag %s names another image", p.made.Images.Tag)
+	}
+	return err
 }
 
 func (p *pushed) image(ctx context.Context, i handoff.Image) error {

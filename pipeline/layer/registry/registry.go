@@ -103,6 +103,7 @@ func (r *Registry) MayPush(ctx context.Context, image string) error {
 type Image struct {
 	Name   string
 	Digest string // of its manifest
+	Tag    string // that it has beside the one of its digest; "" for none
 }
 
 // Push brings images of the layout directory to the registry. Blobs that are
@@ -157,8 +158,10 @@ func (r *Registry) manifest(ctx context.Context, dir string, i Image, pusher *re
 		return err
 	}
 	// A manifest without a tag is garbage to many registries.
-	if err := pusher.Push(ctx, ref.Context().Tag(Tag(i.Digest)), img); err != nil {
-		return err
+	for _, tag := range i.tags() {
+		if err := pusher.Push(ctx, ref.Context().Tag(tag), img); err != nil {
+			return err
+		}
 	}
 	have, err := puller.Head(ctx, ref)
 	if err != nil {
@@ -170,8 +173,15 @@ func (r *Registry) manifest(ctx context.Context, dir string, i Image, pusher *re
 	return nil
 }
 
-// Tag is the tag that an image gets: the first twelve digits of its digest.
+// Tag is the tag that every image gets: the first twelve digits of its digest.
 func Tag(digest string) string { return strings.TrimPrefix(digest, "sha256:")[:12] }
+
+func (i Image) tags() []string {
+	if i.Tag == "" {
+		return []string{Tag(i.Digest)}
+	}
+	return []string{Tag(i.Digest), i.Tag}
+}
 
 // blob is one layer and the repositories that are to have it.
 type blob struct {
@@ -279,18 +289,26 @@ func (l *toldLayer) rest() {
 	l.left = 0
 }
 
-// Has reports whether the registry has the image's manifest.
+// Has reports whether the registry has the image's manifest, and under its tag.
 func (r *Registry) Has(ctx context.Context, i Image) (bool, error) {
 	ref, err := r.ref(i.Name, i.Digest)
 	if err != nil {
 		return false, err
 	}
+	has, err := r.has(ctx, ref, i.Digest)
+	if err == nil && has && i.Tag != "" {
+		has, err = r.has(ctx, ref.Context().Tag(i.Tag), i.Digest)
+	}
+	return has, r.explain(err)
+}
+
+func (r *Registry) has(ctx context.Context, ref name.Reference, digest string) (bool, error) {
 	have, err := remote.Head(ref, r.with(ctx)...)
 	var te *transport.Error
 	if errors.As(err, &te) && te.StatusCode == http.StatusNotFound {
 		return false, nil
 	}
-	return err == nil && have.Digest.String() == i.Digest, r.explain(err)
+	return err == nil && have.Digest.String() == digest, err
 }
 
 func (r *Registry) with(ctx context.Context) []remote.Option {
