@@ -131,14 +131,14 @@ func (p *placer) decide(ctx context.Context, e *node) (claim.Claim, error) {
 	return p.lone(ctx, e, c)
 }
 
-// unread keeps what nobody needs from stopping the lift: a path that would be
-// dropped or made anew has no content to lose.
+// unread lets the user throw away what could not be read. No rule may: what an
+// unreadable directory holds is unknown, whatever such directories usually hold.
 func (p *placer) unread(ctx context.Context, e *node, c claim.Claim) (claim.Claim, error) {
 	if e.fs != "" || p.root >= 0 {
 		return c, nil
 	}
 	rest := p.resolver.Claimants(e.subject())[1:]
-	if len(rest) == 0 || rest[0].Class != claim.Drop && rest[0].Class != claim.Ephemeral {
+	if len(rest) == 0 || rest[0].Authority != claim.ByUser || rest[0].Class != claim.Drop && rest[0].Class != claim.Ephemeral {
 		return c, nil
 	}
 	k := rest[0].Claim

@@ -30,10 +30,12 @@ func TestFileSystems(t *testing.T) {
 	w.file("/srv/ok", "x", problem("permission denied"))
 	w.file("/boot/grub.cfg", "x", problem("permission denied"))
 	w.file("/tmp/x", "x", problem("permission denied"))
+	w.dir("/tmp/dir", problem("permission denied"))
+	w.dir("/tmp/thrown", problem("permission denied"))
 	w.fact(facts.KindFstab, "1", facts.Fstab{Spec: "10.0.0.1:/m", Target: "/srv/media", FSType: "nfs4", Source: facts.Source{Path: "/etc/fstab", Line: 4}})
 	w.fact(facts.KindFstab, "2", facts.Fstab{Spec: "tmpfs", Target: "/srv/scratch", FSType: "tmpfs"})
 	w.fact(facts.KindFstab, "3", facts.Fstab{Spec: "/dev/sdb", Target: "/srv/disk", FSType: "ext4"})
-	w.yaml = "accept:\n- path: /old\n- path: /srv/ok\npaths:\n- {path: /gone, class: drop}\n"
+	w.yaml = "accept:\n- path: /old\n- path: /srv/ok\npaths:\n- {path: /gone, class: drop}\n- {path: /tmp/thrown, class: drop}\n"
 	r := w.split()
 	r.want(`
 		drop /proc
@@ -48,16 +50,18 @@ func TestFileSystems(t *testing.T) {
 		volume /srv/disk
 		unreadable /srv/secret
 		unreadable /srv/ok
-		drop /boot/grub.cfg
-		ephemeral /tmp/x
+		unreadable /boot/grub.cfg
+		unreadable /tmp/x
+		unreadable /tmp/dir
+		drop /tmp/thrown
 	`)
-	want := []hostpath.Path{"/srv/secret", "/var/lib/db"}
-	if !slices.Equal(r.split.Unreadable, want) || r.split.UnreadableCount != 2 || len(r.split.Accepted) != 2 {
+	want := []hostpath.Path{"/boot/grub.cfg", "/srv/secret", "/tmp/dir", "/tmp/x", "/var/lib/db"}
+	if !slices.Equal(r.split.Unreadable, want) || r.split.UnreadableCount != 5 || len(r.split.Accepted) != 2 {
 		t.Errorf("unreadable %v (%d), accepted %v", r.split.Unreadable, r.split.UnreadableCount, r.split.Accepted)
 	}
 	_, err := w.try(context.Background())
 	var inc *pipeline.Incomplete
-	if !errors.As(err, &inc) || len(inc.Because) != 2 || !strings.Contains(inc.Because[0], "/srv/secret") {
+	if !errors.As(err, &inc) || len(inc.Because) != 5 || !strings.Contains(inc.Because[1], "/srv/secret") {
 		t.Errorf("error: %v", err)
 	}
 }
