@@ -44,6 +44,7 @@ func lift(t *testing.T, o images.Options) lifted {
 	ctx, source := t.Context(), handoff.Source{Kind: "directory", Root: root}
 	l.made.Plan = hosttest.LegacyPlan()
 	l.made.Plan.Balance = balance(t, l.env)
+	l.made.Plan.Volumes = append(l.made.Plan.Volumes, handoff.Volume{Name: "spool", Path: "/var/spool/app", UID: 700, GID: 701, Mode: 0o2750})
 	var err error
 	check := func() {
 		t.Helper()
@@ -146,7 +147,7 @@ func TestAllIsWell(t *testing.T) {
 		got[c.What]++
 	}
 	// Images: the paths, the index, three images.
-	want := map[string]int{"balance": 1, "image": 5, "object": 1, "manifest": 1, "seed": 1, "volume": 1}
+	want := map[string]int{"balance": 1, "image": 5, "object": 1, "manifest": 1, "seed": 1, "volume": 2}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("checks:\n%s", diff)
 	}

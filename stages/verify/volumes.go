@@ -76,6 +76,7 @@ func (r *run) volumes(ctx context.Context) error {
 	defer r.Progress.End()
 	for _, v := range r.made.Plan.Volumes {
 		if !v.Seed {
+			r.empty(v)
 			continue
 		}
 		want, ok := seeds[v.Name]
