@@ -26,6 +26,8 @@ type Plan struct {
 	Look      []Look     `json:"look"` // "please look"
 	Estimate  Estimate   `json:"estimate"`
 	Balance   Balance    `json:"balance"`
+	// Blocks are why the target cannot serve this plan; none in a rehearsal.
+	Blocks []Block `json:"blocks,omitempty"`
 	// HostAliases are lines that an administrator added to /etc/hosts.
 	HostAliases []HostAlias `json:"hostAliases,omitempty"`
 	// Mentions are places where configuration names the host itself.
