@@ -47,11 +47,18 @@ func Create(dir string) (*Layout, error) {
 	return l, nil
 }
 
-// Open opens an existing layout for reading.
+// Open opens an existing layout for reading (OCI image-spec image-layout.md).
 func Open(dir string) (*Layout, error) {
 	l := &Layout{dir: dir}
-	if _, err := os.Stat(l.path("oci-layout")); err != nil {
+	data, err := os.ReadFile(l.path("oci-layout"))
+	if err != nil {
 		return nil, fmt.Errorf("%s is no OCI layout: %w", dir, err)
+	}
+	var says struct {
+		Version string `json:"imageLayoutVersion"`
+	}
+	if err := json.Unmarshal(data, &says); err != nil || says.Version != "1.0.0" {
+		return nil, fmt.Errorf("%s is no OCI layout: its file oci-layout is damaged or of another version", dir)
 	}
 	return l, nil
 }

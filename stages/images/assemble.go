@@ -14,6 +14,7 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/layer"
 	"github.com/statelift/statelift/pipeline/layer/imageset"
+	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/workspace"
 )
 
@@ -79,15 +80,11 @@ func (s *Stage) image(set *imageset.Set, img imageset.Image, plan handoff.Plan, 
 	if d.manifest, err = lay.put(raw, types.OCIManifestSchema1); err != nil {
 		return made, d, err
 	}
-	d.manifest.Annotations = map[string]string{refName: img.Name}
+	d.manifest.Annotations = map[string]string{oci.RefName: img.Name}
 	d.manifest.Platform = &v1.Platform{Architecture: cfg.Architecture, OS: cfg.OS}
 	made.Digest = d.manifest.Digest.String()
 	return made, d, nil
 }
-
-// refName is the annotation by which tools find an image in a layout (OCI
-// image-spec annotations.md).
-const refName = "org.opencontainers.image.ref.name"
 
 // searchPath is what a login shell of root has.
 const searchPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +15,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/statelift/statelift/pipeline/atomicfile"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/oci"
 )
 
 // layout is an OCI image layout directory (OCI image-spec image-layout.md) that
@@ -51,6 +54,45 @@ func (l layout) put(data []byte, mediaType types.MediaType) (v1.Descriptor, erro
 		Digest:    v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])},
 	}
 	return d, atomicfile.Write(l.blob(d.Digest.String()), data, 0o644)
+}
+
+// names makes sure that the layout names exactly these images, and that their
+// manifests and configs are whole. It does not look at layers.
+func (l layout) names(ctx context.Context, images []handoff.Image) error {
+	lay, err := oci.Open(l.dir)
+	if err != nil {
+		return err
+	}
+	index, err := lay.Index()
+	if err != nil {
+		return err
+	}
+	want := map[string]string{}
+	for _, i := range images {
+		want[i.Name] = i.Digest
+	}
+	for _, d := range index.Manifests {
+		name := d.Annotations[oci.RefName]
+		if want[name] != string(d.Digest) {
+			return fmt.Errorf("%s names %s as image %q, which was not made", l.dir, d.Digest, name)
+		}
+		delete(want, name)
+		data, err := oci.ReadAll(ctx, lay, d, oci.MaxManifest)
+		if err != nil {
+			return fmt.Errorf("image %s: %w", name, err)
+		}
+		var manifest oci.Manifest
+		if err := json.Unmarshal(data, &manifest); err != nil {
+			return fmt.Errorf("image %s: %w", name, err)
+		}
+		if _, err := oci.ReadAll(ctx, lay, manifest.Config, oci.MaxManifest); err != nil {
+			return fmt.Errorf("image %s: %w", name, err)
+		}
+	}
+	for name := range want {
+		return fmt.Errorf("image %s is not in %s any more", name, l.dir)
+	}
+	return nil
 }
 
 // publish makes the given images all that the layout has: the index is replaced

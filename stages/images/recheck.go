@@ -26,6 +26,9 @@ func (s *Stage) Recheck(ctx context.Context, env *pipeline.Env, plan handoff.Pla
 		return "what the images are made of changed", nil
 	}
 	lay := layout{env.Workspace.Path(out.Layout)}
+	if why := lay.names(ctx, out.Images); why != nil {
+		return why.Error(), nil
+	}
 	for _, i := range out.Images {
 		for _, l := range i.Layers {
 			fi, err := os.Stat(lay.blob(l.Digest))
@@ -35,9 +38,6 @@ func (s *Stage) Recheck(ctx context.Context, env *pipeline.Env, plan handoff.Pla
 			if err != nil {
 				return "", err
 			}
-		}
-		if _, err := os.Stat(lay.blob(i.Digest)); err != nil {
-			return fmt.Sprintf("image %s is not in %s", i.Name, out.Layout), nil
 		}
 	}
 	if out.Registry == "" {

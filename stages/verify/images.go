@@ -22,6 +22,7 @@ import (
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/layer"
 	"github.com/statelift/statelift/pipeline/layer/imageset"
+	"github.com/statelift/statelift/pipeline/oci"
 )
 
 // images recomputes every image of the layout, and compares the paths of every
@@ -173,17 +174,17 @@ func (r *run) blob(digest string) string {
 
 // layoutIndex makes sure that the index names exactly the images.
 func (r *run) layoutIndex() error {
-	data, err := os.ReadFile(r.Workspace.Path(r.made.Images.Layout, "index.json"))
+	layout, err := oci.Open(r.Workspace.Path(r.made.Images.Layout))
 	if err != nil {
 		return err
 	}
-	index, err := v1.ParseIndexManifest(bytes.NewReader(data))
+	index, err := layout.Index()
 	if err != nil {
-		return fmt.Errorf("index.json: %w", err)
+		return err
 	}
 	var got, want []string
 	for _, d := range index.Manifests {
-		got = append(got, d.Annotations["org.opencontainers.image.ref.name"]+"@"+d.Digest.String())
+		got = append(got, d.Annotations[oci.RefName]+"@"+string(d.Digest))
 	}
 	for _, i := range r.made.Images.Images {
 		want = append(want, i.Name+"@"+i.Digest)
