@@ -32,9 +32,9 @@ the workspace.`,
 			if len(args) == 1 {
 				req.Source = args[0]
 			}
-			dir, p, report, err := g.plan(cmd.Context(), req)
+			p, err := g.plan(cmd.Context(), req)
 			if p != nil {
-				err = errors.Join(g.print(p, func(w io.Writer) error { return writePlan(w, dir, *p, report) }), err)
+				err = errors.Join(g.print(p, p.write), err)
 			}
 			return err
 		},
@@ -43,29 +43,37 @@ the workspace.`,
 	return cmd
 }
 
+// planSummary is what `statelift plan --json` prints: the plan, and what the scan
+// could not understand.
+type planSummary struct {
+	handoff.Plan
+	problems
+	dir    string
+	report handoff.Report
+}
+
 // plan does the work of the command. The plan is nil when none came of it.
-func (g *globals) plan(ctx context.Context, req request) (dir string, _ *handoff.Plan, _ handoff.Report, err error) {
-	var report handoff.Report
+func (g *globals) plan(ctx context.Context, req request) (_ *planSummary, err error) {
 	l, err := g.open(ctx, req)
 	if err != nil {
-		return "", nil, report, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	l.runner.Granted = pipeline.Local
 	runErr := l.runner.Run(ctx, "report")
 	var incomplete *pipeline.Incomplete
 	if runErr != nil && !errors.As(runErr, &incomplete) {
-		return "", nil, report, runErr
+		return nil, runErr
 	}
-	p, err := pipeline.Read(l.ws, handoff.PlanKey)
-	if err != nil {
-		return "", nil, report, errors.Join(runErr, err)
+	p := &planSummary{problems: readProblems(l.ws), dir: l.ws.Dir}
+	if p.Plan, err = pipeline.Read(l.ws, handoff.PlanKey); err != nil {
+		return nil, errors.Join(runErr, err)
 	}
-	report, err = pipeline.Read(l.ws, handoff.ReportKey)
-	return l.ws.Dir, &p, report, errors.Join(runErr, err)
+	p.report, err = pipeline.Read(l.ws, handoff.ReportKey)
+	return p, errors.Join(runErr, err)
 }
 
-func writePlan(w io.Writer, dir string, p handoff.Plan, report handoff.Report) error {
+func (p *planSummary) write(w io.Writer) error {
 	fmt.Fprintf(w, "%s: %s\n\n", p.Name, p.Host.PrettyName)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "WORKLOAD\tKIND\tCONTAINERS\tVERDICT")
@@ -94,8 +102,9 @@ func writePlan(w io.Writer, dir string, p handoff.Plan, report handoff.Report) e
 			fmt.Fprintf(w, "  %s: %s [%s]\n", q.ID, q.Text, q.Default)
 		}
 	}
-	for _, f := range report.Files {
-		fmt.Fprintf(w, "\nreport: %s", filepath.Join(dir, f.Name))
+	p.problems.write(w)
+	for _, f := range p.report.Files {
+		fmt.Fprintf(w, "\nreport: %s", filepath.Join(p.dir, f.Name))
 	}
 	_, err := fmt.Fprintln(w)
 	return err

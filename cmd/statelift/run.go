@@ -27,6 +27,7 @@ type runSummary struct {
 	Balance   *handoff.Balance  `json:"balance,omitempty"`
 	Copies    *handoff.Copies   `json:"copies,omitempty"`
 	Verdicts  *handoff.Verdicts `json:"verdicts,omitempty"`
+	problems
 }
 
 func newRun(g *globals) *cobra.Command {
@@ -85,7 +86,7 @@ func (g *globals) run(ctx context.Context, o runOptions) (_ *runSummary, err err
 	if runErr != nil && !errors.As(runErr, &incomplete) {
 		return nil, runErr
 	}
-	s := &runSummary{Workspace: l.ws.Dir}
+	s := &runSummary{Workspace: l.ws.Dir, problems: readProblems(l.ws)}
 	if p, err := pipeline.Read(l.ws, handoff.PlanKey); err == nil {
 		s.Balance = &p.Balance
 	}
@@ -130,6 +131,7 @@ func (s *runSummary) write(w io.Writer) error {
 			return err
 		}
 	}
+	s.problems.write(w)
 	if s.Report != "" {
 		fmt.Fprintf(w, "\nreport: %s\n", s.Report)
 	}

@@ -23,6 +23,7 @@ type statusReport struct {
 	Next      string              `json:"next,omitempty"`
 	Questions []handoff.Question  `json:"questions,omitempty"` // of the plan, unanswered
 	Blocks    []string            `json:"blocks,omitempty"`    // what stands between this run and success
+	problems
 }
 
 func newStatus(g *globals) *cobra.Command {
@@ -47,7 +48,7 @@ func (g *globals) status() (*statusReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &statusReport{Workspace: ws.Dir}
+	r := &statusReport{Workspace: ws.Dir, problems: readProblems(ws)}
 	release, lockErr := ws.Lock()
 	if lockErr == nil {
 		defer release()
@@ -120,5 +121,6 @@ func (r *statusReport) write(w io.Writer) error {
 	if n := len(r.Questions); n > 0 {
 		fmt.Fprintf(w, "%d questions of the plan are open; defaults hold (statelift plan shows them)\n", n)
 	}
+	r.problems.write(w)
 	return nil
 }
