@@ -89,7 +89,7 @@ func TestHostileArchives(t *testing.T) {
 		"hard link through":     {"usr/hard", []member{link(tar.TypeSymlink, "usr/way", outside), link(tar.TypeLink, "usr/hard", "usr/way/precious")}},
 		"hard link to itself":   {"usr/hard", []member{link(tar.TypeLink, "usr/hard", "usr/hard")}},
 		"hard link to nothing":  {"usr/hard", []member{link(tar.TypeLink, "usr/hard", "usr/later")}},
-		"a size like a bomb":    {"srv/huge: its 1152921504606846976 bytes are more than there is room for", []member{huge}},
+		"a size like a bomb":    {"srv/huge: its 1152921504606846976 bytes are more than an archive of ", []member{huge}},
 		"a device out of range": {"dev/x", []member{{Header: tar.Header{Typeflag: tar.TypeChar, Name: "dev/x", Devmajor: -7}}}},
 		"a kind that is none":   {"usr/odd", []member{{Header: tar.Header{Typeflag: 'Z', Name: "usr/odd"}}}},
 	}
@@ -207,6 +207,15 @@ func TestBombs(t *testing.T) {
 	if err := os.WriteFile(many, pack(t, append([]member{dir("srv/")}, members...)...), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// More files than inodes.
+	members = members[:0]
+	for n := range 400 {
+		members = append(members, file(fmt.Sprintf("srv/1%d", n), ""))
+	}
+	files := filepath.Join(work, "files.tar")
+	if err := os.WriteFile(files, pack(t, append([]member{dir("srv/")}, members...)...), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	small := filepath.Join(work, "small")
 	if err := os.Mkdir(small, 0o700); err != nil {
 		t.Fatal(err)
@@ -214,11 +223,13 @@ func TestBombs(t *testing.T) {
 	for _, c := range []struct{ archive, want string }{
 		{bomb, "bomb.tar.gz: entry srv/zeros: its 314572800 bytes are more than there is room for"},
 		{many, "many.tar: entry srv/"},
+		{files, "files.tar: entry srv/1"},
 	} {
-		out := isolated(t, `mount -t tmpfs -o size=24m none "$1"
+		out := isolated(t, `mount -t tmpfs -o size=24m,nr_inodes=300 none "$1"
 			code=0; statelift run "$2" -w "$1/ws" || code=$?
 			du -sk "$1/ws"; exit $code`, small, c.archive)
-		out.want(t, exitInput, c.want)
+		out.want(t, exitNoRoom, c.want)
+		out.want(t, exitNoRoom, "/ws, or give a workspace (-w) on a larger disk")
 		var kib int
 		if _, err := fmt.Sscan(out.stdout, &kib); err != nil || kib > 1024 {
 			t.Errorf("%d KiB are left (%v)", kib, err)

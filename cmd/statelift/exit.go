@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages/deploy"
@@ -22,6 +24,7 @@ const (
 	exitIncomplete  = 5
 	exitNotProved   = 6
 	exitLocked      = 7
+	exitNoRoom      = 8
 	exitInterrupted = 130
 )
 
@@ -34,6 +37,7 @@ const exitHelp = `Exit codes:
   5    incomplete: all was done that could be; what is missing is named
   6    not proved: a copy or an artefact is not what it should be
   7    the workspace is in use by another statelift
+  8    a disk is full; make room and run again, and it goes on
   130  interrupted; run it again and it goes on`
 
 // errUsage marks errors about how the program was called.
@@ -56,6 +60,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.Is(err, workspace.ErrLocked):
 		return exitLocked
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return exitNoRoom
 	case errors.As(err, &input), errors.Is(err, workspace.ErrForeign):
 		return exitInput
 	case errors.As(err, &blocked):

@@ -63,6 +63,20 @@ func bad(name, format string, args ...any) error {
 	return &EntryError{Name: hostpath.Quote(name), Err: fmt.Errorf(format, args...)}
 }
 
+// tooLarge is the archive's fault where somebody set a limit, and a matter of
+// the disk where the disk does.
+func (u *unpacker) tooLarge(name, format string, args ...any) error {
+	if u.limits.disk {
+		return noRoom(hostpath.Quote(name), format, args...)
+	}
+	return bad(name, format, args...)
+}
+
+// noRoom is no fault of the archive: it wraps ENOSPC.
+func noRoom(name, format string, args ...any) error {
+	return fmt.Errorf("entry %s: %s: %w", name, fmt.Sprintf(format, args...), unix.ENOSPC)
+}
+
 // entry makes one entry.
 func (u *unpacker) entry(hdr *tar.Header, content io.Reader) error {
 	switch hdr.Typeflag {
@@ -216,8 +230,11 @@ func parentOf(name string) string {
 // file makes a regular file and writes its content.
 func (u *unpacker) file(hdr *tar.Header, dir int, base string, m *meta, content io.Reader) error {
 	sparse := isSparse(hdr)
-	if !sparse && hdr.Size > u.limits.Bytes-u.bytes {
-		return bad(hdr.Name, "its %d bytes are more than there is room for (%d bytes of %d are left)", hdr.Size, u.limits.Bytes-u.bytes, u.limits.Bytes)
+	if !sparse && hdr.Size > u.limits.largest() {
+		return bad(hdr.Name, "its %d bytes are more than an archive of %d bytes can hold", hdr.Size, u.limits.Packed)
+	}
+	if left := u.limits.Bytes - u.bytes; !sparse && hdr.Size > left {
+		return u.tooLarge(hdr.Name, "its %d bytes are more than there is room for (%d bytes of %d are left)", hdr.Size, left, u.limits.Bytes)
 	}
 	fd, err := unix.Openat(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -277,7 +294,7 @@ func (u *unpacker) put(hdr *tar.Header, fd int, at int64, piece []byte, sparse b
 			}
 		}
 		if u.bytes += int64(n); u.bytes > u.limits.Bytes {
-			return bad(hdr.Name, "there is no room for it (%d bytes)", u.limits.Bytes)
+			return u.tooLarge(hdr.Name, "there is no room for it (%d bytes)", u.limits.Bytes)
 		}
 		for done := 0; done < n; {
 			k, err := unix.Pwrite(fd, piece[done:n], at+int64(done))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,11 @@ type Limits struct {
 	// Ratio bounds the unpacked size by the packed one, from 1 GiB on; 2000 when
 	// 0, which gzip cannot exceed and real data does not.
 	Ratio int64
+	// Packed is the size of the archive, 0 when it is not known: no entry can say
+	// that it is larger than that allows.
+	Packed int64
+
+	disk, inodes bool // whether Bytes and Entries are what the disk has
 }
 
 // Result is what was unpacked.
@@ -94,10 +100,10 @@ func (l *Limits) fill(dir *os.File) error {
 		return fmt.Errorf("unpack: %w", err)
 	}
 	if l.Bytes == 0 {
-		l.Bytes = int64(s.Bavail) * s.Bsize
+		l.Bytes, l.disk = int64(s.Bavail)*s.Bsize, true
 	}
 	if l.Entries == 0 {
-		l.Entries = int64(s.Ffree)
+		l.Entries, l.inodes = int64(s.Ffree), true
 		if s.Files == 0 { // a file system that makes inodes as it needs them
 			l.Entries = 1 << 40
 		}
@@ -106,6 +112,14 @@ func (l *Limits) fill(dir *os.File) error {
 		l.Ratio = 2000
 	}
 	return nil
+}
+
+// largest is the size above which an entry of the archive is a lie.
+func (l *Limits) largest() int64 {
+	if l.Packed <= 0 || l.Packed > math.MaxInt64/l.Ratio {
+		return math.MaxInt64
+	}
+	return max(l.Packed*l.Ratio, freely)
 }
 
 // fault makes an EntryError of what a reader of the archive returned, unless the
@@ -151,6 +165,9 @@ func (u *unpacker) entries(g *gauge) error {
 		}
 		last = hostpath.Quote(hdr.Name)
 		if u.count++; u.count > u.limits.Entries {
+			if u.limits.inodes {
+				return noRoom(last, "more than %d files and directories, which is all that the disk of the workspace has room for", u.limits.Entries)
+			}
 			return &EntryError{Name: last, Err: fmt.Errorf("more than %d entries, which is the limit", u.limits.Entries)}
 		}
 		if err := u.entry(hdr, t); err != nil {

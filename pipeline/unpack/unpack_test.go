@@ -188,7 +188,7 @@ func TestHostile(t *testing.T) {
 		"empty symlink":          {pack(t, []entry{{name: "s", link: "", typ: tar.TypeSymlink}}), "s: a symlink to nothing"},
 		"too long":               {pack(t, []entry{{name: strings.Repeat("abc/", 5000) + "x"}}), "its name is longer than"},
 		"long element":           {pack(t, []entry{{name: strings.Repeat("x", 300)}}), "its name is too long"},
-		"too large":              {pack(t, []entry{{name: "big", body: "x", size: 1 << 50}}), "big: its 1125899906842624 bytes are more than there is room for"},
+		"too large":              {pack(t, []entry{{name: "big", body: "x", size: 1 << 50}}), "big: its 1125899906842624 bytes are more than an archive of"},
 		"unknown type":           {pack(t, []entry{{name: "x", typ: 'Z'}}), "x: its type 'Z' is unknown"},
 		"owner":                  {pack(t, []entry{{name: "x", pax: map[string]string{"comment": "c"}}, {name: "y", pax: map[string]string{"SCHILY.acl.access": "user:whoever:rwx,user::rw-,group::r--,mask::r--,other::r--"}}}), "y: the ACL names user whoever"},
 		"truncated in content":   {valid[:1500], "truncated"},
@@ -213,7 +213,7 @@ func TestHostile(t *testing.T) {
 			dir := t.TempDir()
 			sh(t, dir, "mkdir root outside; echo kept > outside/kept; chmod 600 outside/kept; touch -d 2001-01-01 outside/kept outside")
 			before := sh(t, dir, "find outside -printf '%p %m %U %n %T@ %C@\n'; getfacl -n outside/kept")
-			_, err := Archive(context.Background(), bytes.NewReader(tt.data), filepath.Join(dir, "root"), Limits{})
+			_, err := Archive(context.Background(), bytes.NewReader(tt.data), filepath.Join(dir, "root"), Limits{Packed: int64(len(tt.data))})
 			var entryErr *EntryError
 			if !errors.As(err, &entryErr) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an EntryError with %q", err, tt.want)
@@ -389,7 +389,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("got %v, want ENOSPC as a failure of this machine", err)
 	}
 	_, err = Archive(context.Background(), bytes.NewReader(data), root, Limits{})
-	if !errors.As(err, new(*EntryError)) || !strings.Contains(fmt.Sprint(err), "there is room for") {
+	if !errors.Is(err, unix.ENOSPC) || errors.As(err, new(*EntryError)) || !strings.Contains(fmt.Sprint(err), "there is room for") {
 		t.Errorf("got %v, want to be told before writing", err)
 	}
 }

@@ -89,7 +89,7 @@ func (s *Stage) unpack(ctx context.Context, env *pipeline.Env, f *os.File, fi os
 		}
 		in = io.TeeReader(in, sum)
 	}
-	res, err := unpack.Archive(ctx, in, temp, unpack.Limits{Bytes: s.MaxBytes, Ratio: s.MaxRatio})
+	res, err := unpack.Archive(ctx, in, temp, unpack.Limits{Bytes: s.MaxBytes, Ratio: s.MaxRatio, Packed: fi.Size()})
 	if err == nil && sum != nil {
 		if err := check(sum, want); err != nil {
 			os.RemoveAll(temp)
@@ -101,6 +101,9 @@ func (s *Stage) unpack(ctx context.Context, env *pipeline.Env, f *os.File, fi os
 		var entry *unpack.EntryError
 		if errors.As(err, &entry) {
 			return handoff.Archive{}, s.input(err)
+		}
+		if errors.Is(err, unix.ENOSPC) {
+			return handoff.Archive{}, fmt.Errorf("unpack %s: %w: make room in %s, or give a workspace (-w) on a larger disk", f.Name(), err, env.Workspace.Dir)
 		}
 		return handoff.Archive{}, fmt.Errorf("source: %w", err)
 	}

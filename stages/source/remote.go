@@ -239,8 +239,11 @@ func (d *download) tell(err error) error {
 			text = strings.ReplaceAll(text, s, facts.Redacted)
 		}
 	}
-	if errors.Is(err, unix.ENOSPC) {
+	switch {
+	case errors.Is(err, unix.ENOSPC):
 		return fmt.Errorf("download %s: %w", Redact(d.Spec), unix.ENOSPC)
+	case errors.Is(err, errTooLarge) && d.limit != d.MaxBytes: // the disk's limit
+		return fmt.Errorf("download %s: %s: %w", Redact(d.Spec), text, unix.ENOSPC)
 	}
 	return fmt.Errorf("download %s: %s", Redact(d.Spec), text)
 }

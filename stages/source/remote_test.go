@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/statelift/statelift/pipeline"
 )
 
@@ -248,6 +250,9 @@ func TestDownloadFails(t *testing.T) {
 			err := fetch(context.Background(), newEnv(t), spec, tt.checksum)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || errors.As(err, new(*pipeline.InputError)) != tt.input {
 				t.Errorf("got %v, want %q", err, tt.want)
+			}
+			if full := errors.Is(err, unix.ENOSPC); full != (name == "too large") {
+				t.Errorf("a full disk: %v, in %v", full, err)
 			}
 			if err != nil && strings.Contains(err.Error(), "hunter") {
 				t.Errorf("a credential is in %v", err)
