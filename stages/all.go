@@ -3,6 +3,7 @@
 package stages
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/statelift/statelift/pipeline/profile"
 	"github.com/statelift/statelift/pipeline/store"
 	"github.com/statelift/statelift/pipeline/workspace"
+	"github.com/statelift/statelift/stages/admit"
 	"github.com/statelift/statelift/stages/deploy"
 	"github.com/statelift/statelift/stages/images"
 	"github.com/statelift/statelift/stages/manifests"
@@ -25,6 +27,7 @@ import (
 	"github.com/statelift/statelift/stages/seed"
 	"github.com/statelift/statelift/stages/source"
 	"github.com/statelift/statelift/stages/split"
+	"github.com/statelift/statelift/stages/target"
 	"github.com/statelift/statelift/stages/verify"
 	"github.com/statelift/statelift/templates"
 )
@@ -36,6 +39,8 @@ type Deps struct {
 	Checksum  string // of an archive: sha256:HEX; "" checks nothing
 	Registry  string // takes the images; "" keeps them in the workspace
 	Store     string // takes the objects; "" is store/ in the workspace
+	Context   string // of the kubeconfig, the cluster to lift into; "" is a rehearsal
+	Namespace string // in the cluster; "" is that of statelift.yaml, then that of the context
 	LookAgain bool   // at the source, whether it still is as it was scanned
 	Version   string // of the program
 	// How far sides are talked to; it decides about no result.
@@ -63,12 +68,17 @@ func All(d Deps) []pipeline.Stage {
 		scanStage(d),
 		// One class per path, with the reason.
 		splitStage(d),
-		// Workloads, volumes, configuration, verdicts, questions.
-		pipeline.Step3(plan.Info(), plan.Options{Decisions: d.Decisions.ForPlan()}, handoff.SourceKey, handoff.InventoryKey, handoff.SplitKey, handoff.PlanKey,
+		// What the cluster offers, when there is one.
+		targetStage(d),
+		// Workloads, volumes, configuration, verdicts, questions, and what of it
+		// the target cannot serve.
+		pipeline.Step4(plan.Info(), plan.Options{Decisions: d.Decisions.ForPlan()}, handoff.SourceKey, handoff.InventoryKey, handoff.SplitKey, handoff.TargetKey, handoff.PlanKey,
 			plan.New(plan.Options{Decisions: d.Decisions.ForPlan()}, d.Profiles, d.Rules).Run),
 		// The same for people.
-		pipeline.Step3(report.Info(), nil, handoff.InventoryKey, handoff.SplitKey, handoff.PlanKey, handoff.ReportKey,
+		pipeline.Step4(report.Info(), nil, handoff.InventoryKey, handoff.SplitKey, handoff.PlanKey, handoff.TargetKey, handoff.ReportKey,
 			report.New(templates.Report).Run),
+		// Nothing is begun that the target cannot serve.
+		admitStage(),
 		// What the host's programs are.
 		imagesStage(d),
 		// What no program needs by path.
@@ -142,6 +152,26 @@ func splitStage(d Deps) pipeline.Stage {
 		}
 		return "", nil
 	})
+}
+
+func targetStage(d Deps) pipeline.Stage {
+	o := target.Options{Context: d.Context}
+	if o.Context != "" {
+		o.Namespace = cmp.Or(d.Namespace, d.Decisions.Namespace)
+	}
+	t := target.New(o, templates.Drivers())
+	s := pipeline.Step0(target.Info(), o, handoff.TargetKey, t.Run)
+	if o.Context == "" {
+		return s
+	}
+	s.Effects |= pipeline.Cluster
+	return pipeline.Recheck(s, handoff.TargetKey, t.Recheck)
+}
+
+func admitStage() pipeline.Stage {
+	s := pipeline.Step2(admit.Info(), nil, handoff.PlanKey, handoff.TargetKey, handoff.AdmitKey, admit.New().Run)
+	s = pipeline.Part(s, handoff.PlanKey, func(p handoff.Plan) any { return p.Blocks })
+	return pipeline.Part(s, handoff.TargetKey, func(t handoff.Target) any { return []string{t.Context, t.Namespace} })
 }
 
 func imagesStage(d Deps) pipeline.Stage {

@@ -139,7 +139,7 @@ func (h *testHost) plan(t *testing.T) (handoff.Plan, string, error) {
 	split := h.split
 	env := &pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: workspace.Workspace{Dir: dir}}
 	stage := New(Options{Decisions: h.decisions}, h.profiles, h.rules)
-	pl, err := stage.Run(ctx, env, handoff.Source{Kind: "directory", Root: root}, handoff.Inventory{OS: h.os, Mounts: h.mounts}, split)
+	pl, err := stage.Run(ctx, env, handoff.Source{Kind: "directory", Root: root}, handoff.Inventory{OS: h.os, Mounts: h.mounts}, split, handoff.Target{})
 	data, readErr := os.ReadFile(filepath.Join(dir, workspace.PlanFile))
 	if readErr != nil && err == nil {
 		t.Fatal(readErr)

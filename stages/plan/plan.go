@@ -52,6 +52,7 @@ type planner struct {
 	host      *host
 	mounts    []facts.Mount // other file systems below the source
 	split     handoff.Split
+	target    handoff.Target
 	plan      handoff.Plan
 	services  []*service
 	bonds     []bond
@@ -62,8 +63,9 @@ type planner struct {
 	claims    kubename.Names // of volumes and shares
 }
 
-// Run reads what the scan and the split found and decides. It writes plan.yaml.
-func (s *Stage) Run(ctx context.Context, env *pipeline.Env, src handoff.Source, inv handoff.Inventory, split handoff.Split) (handoff.Plan, error) {
+// Run reads what the scan and the split found and decides; then it judges
+// whether the target can serve that. It writes plan.yaml.
+func (s *Stage) Run(ctx context.Context, env *pipeline.Env, src handoff.Source, inv handoff.Inventory, split handoff.Split, target handoff.Target) (handoff.Plan, error) {
 	cat, err := catalog.Open(ctx, env.Workspace.Path(workspace.Inventory))
 	if err != nil {
 		return handoff.Plan{}, err
@@ -78,7 +80,7 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, src handoff.Source, 
 	if err != nil {
 		return handoff.Plan{}, err
 	}
-	p := &planner{decisions: s.options.Decisions, profiles: s.profiles, rules: s.rules, host: h, mounts: inv.Mounts, split: split}
+	p := &planner{decisions: s.options.Decisions, profiles: s.profiles, rules: s.rules, host: h, mounts: inv.Mounts, split: split, target: target}
 	if err := p.decide(ctx); err != nil {
 		return handoff.Plan{}, err
 	}
@@ -127,6 +129,7 @@ func (p *planner) decide(ctx context.Context) error {
 			return err
 		}
 	}
+	p.fitTarget()
 	p.tidy()
 	return p.unheard()
 }

@@ -16,6 +16,7 @@ import (
 // Document is the report: what report.json holds, and what the templates show.
 type Document struct {
 	Plan        handoff.Plan         `json:"plan"`
+	Target      *handoff.Target      `json:"target,omitempty"` // nil in a rehearsal
 	Inventory   handoff.Inventory    `json:"inventory"`
 	Credentials []handoff.Credential `json:"credentials"`
 	Unreadable  int64                `json:"unreadable"`         // not accepted
@@ -53,7 +54,7 @@ type Segment struct {
 	Bytes    int64
 }
 
-func newDocument(ctx context.Context, cat *catalog.Catalog, inv handoff.Inventory, split handoff.Split, plan handoff.Plan) (*Document, error) {
+func newDocument(ctx context.Context, cat *catalog.Catalog, inv handoff.Inventory, split handoff.Split, plan handoff.Plan, target handoff.Target) (*Document, error) {
 	doc := &Document{Plan: plan, Inventory: inv, Credentials: split.Credentials, Unreadable: split.UnreadableCount, Unread: split.Unreadable, Accepted: split.Accepted}
 	var err error
 	if doc.Places, err = places(ctx, cat); err != nil {
@@ -64,6 +65,9 @@ func newDocument(ctx context.Context, cat *catalog.Catalog, inv handoff.Inventor
 	}
 	if doc.Stored, err = reasons(ctx, cat, claim.Object); err != nil {
 		return nil, err
+	}
+	if target.Context != "" {
+		doc.Target = &target
 	}
 	doc.Bar = bar(plan.Balance)
 	doc.Map = treemap(doc.Places, mapWidth, mapHeight)

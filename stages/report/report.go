@@ -42,13 +42,13 @@ const (
 )
 
 // Run writes the three files.
-func (s *Stage) Run(ctx context.Context, env *pipeline.Env, inv handoff.Inventory, split handoff.Split, plan handoff.Plan) (handoff.Report, error) {
+func (s *Stage) Run(ctx context.Context, env *pipeline.Env, inv handoff.Inventory, split handoff.Split, plan handoff.Plan, target handoff.Target) (handoff.Report, error) {
 	cat, err := catalog.Open(ctx, env.Workspace.Path(workspace.Inventory))
 	if err != nil {
 		return handoff.Report{}, err
 	}
 	defer cat.Close()
-	doc, err := newDocument(ctx, cat, inv, split, plan)
+	doc, err := newDocument(ctx, cat, inv, split, plan, target)
 	if err != nil {
 		return handoff.Report{}, err
 	}
