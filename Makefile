@@ -21,7 +21,7 @@ HOST  = STATELIFT_HOST_WORDPRESS=$$(fixtures/hosts/build wordpress) && export ST
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: build
 build: ## compile statelift into .build/
@@ -61,6 +61,14 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 .PHONY: hosts
 hosts: ## build the legacy hosts of the tests, and print where they are
 	@$(TOOLS) && for h in $(HOSTS); do fixtures/hosts/build $$h; done
+
+# A real Kubernetes of one node, with registry and S3 server; see
+# fixtures/cluster/doc.go. KUBECONFIG=$(make cluster)
+.PHONY: cluster cluster-down
+cluster: ## bring the test cluster up, and print the KUBECONFIG to use
+	@$(TOOLS) && cd fixtures/cluster && go run ./cmd/bed up
+cluster-down: ## take the test cluster down again
+	@cd fixtures/cluster && go run ./cmd/bed down
 
 .PHONY: format vet
 format:
