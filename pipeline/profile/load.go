@@ -113,7 +113,11 @@ func references(profiles []Profile) error {
 	}
 	var faults []error
 	for _, p := range profiles {
-		for _, n := range slices.Concat(p.Run.PartOf, p.Run.Uses) {
+		var servers []string
+		for _, r := range p.Network.Reaches {
+			servers = append(servers, r.Server)
+		}
+		for _, n := range slices.Concat(p.Run.PartOf, p.Run.Uses, servers) {
 			if !names[n] {
 				faults = append(faults, p.fault(p.Line, "there is no profile %q", n))
 			}

@@ -85,6 +85,7 @@ paths:
 - {name: two, paths: [/b], class: image, reason: x, authority: default, when: type=d}
 units:
 - {name: ssh, units: ["ssh*.service"], reason: login}
+- {name: upkeep, jobs: [dpkg], reason: upkeep}
 `}))
 	if err != nil {
 		t.Fatal(err)
@@ -99,12 +100,20 @@ units:
 	if _, ok := got.LeftOut("app.service"); ok {
 		t.Error("app.service is left out")
 	}
+	if r, ok := got.LeftOutJob("dpkg"); !ok || r.By() != "rule host/upkeep" {
+		t.Errorf("%+v", r)
+	}
+	if _, ok := got.LeftOut("dpkg"); ok {
+		t.Error("the rule of a job leaves a unit out")
+	}
 	for text, want := range map[string]string{
 		"paths:\n- {name: a, paths: [/a], class: drop, reason: x}\n":                                                                    `x.yaml:2: authority is ""`,
 		"authority: host\npaths:\n- {name: a, paths: [/a], class: drop}\n":                                                              "x.yaml:3: reason is missing",
 		"authority: host\npaths:\n- {paths: [/a], class: drop, reason: x}\n":                                                            "x.yaml:3: name is missing",
 		"authority: host\npaths:\n- {name: a, class: drop, reason: x}\n":                                                                "x.yaml:3: class and paths are wanted",
 		"authority: host\npaths:\n- {name: a, paths: [/a], class: drop, reason: x}\n- {name: a, paths: [/a], class: drop, reason: x}\n": `x.yaml:4: a second rule "a"`,
+		"units:\n- {name: a, reason: x}\n":                                                                                              "x.yaml:2: units or jobs are wanted",
+		"units:\n- {name: a, jobs: [\"[\"], reason: x}\n":                                                                               "x.yaml:2: syntax error in pattern",
 		"units:\n- {name: a, units: [\"[\"], reason: x}\n":                                                                              "x.yaml:2: syntax error in pattern",
 	} {
 		if _, err := LoadRules(fsOf(map[string]string{"x.yaml": text})); err == nil || !strings.HasPrefix(err.Error(), want) {

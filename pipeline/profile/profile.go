@@ -33,6 +33,7 @@ type Profile struct {
 	Rewrites []string `json:"rewrites,omitempty"`
 	Run      Run      `json:"run,omitzero"`
 	Data     Data     `json:"data,omitzero"`
+	Network  Network  `json:"network,omitzero"`
 
 	// File is the name of the file that it was read from.
 	File string          `json:"-"`

@@ -40,10 +40,11 @@ var levels = map[string]claim.Authority{
 	"default": claim.ByDefault, "package": claim.ByPackage, "host": claim.ByHost, "safety": claim.BySafety,
 }
 
-// UnitRule says that units become no workload.
+// UnitRule says that units, or jobs of packages, become no workload.
 type UnitRule struct {
 	Name   string   `json:"name"`
-	Units  []string `json:"units"` // globs of full names: ssh.service, getty@*.service
+	Units  []string `json:"units,omitempty"` // globs of full names: ssh.service, getty@*.service
+	Jobs   []string `json:"jobs,omitempty"`  // globs of files in cron's directories
 	Reason string   `json:"reason"`
 
 	File string          `json:"-"`
@@ -55,9 +56,19 @@ func (r UnitRule) By() string { return "rule " + r.File + "/" + r.Name }
 
 // LeftOut finds the first rule that leaves out a unit of this full name.
 func (r Rules) LeftOut(unit string) (UnitRule, bool) {
+	return r.find(unit, func(rule UnitRule) []string { return rule.Units })
+}
+
+// LeftOutJob finds the first rule that leaves out the jobs of a file of this name
+// that a package brought.
+func (r Rules) LeftOutJob(file string) (UnitRule, bool) {
+	return r.find(file, func(rule UnitRule) []string { return rule.Jobs })
+}
+
+func (r Rules) find(name string, patterns func(UnitRule) []string) (UnitRule, bool) {
 	for _, rule := range r.Units {
-		for _, pattern := range rule.Units {
-			if matchName(pattern, unit) {
+		for _, pattern := range patterns(rule) {
+			if matchName(pattern, name) {
 				return rule, true
 			}
 		}

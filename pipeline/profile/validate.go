@@ -50,6 +50,7 @@ func (p Profile) validate() error {
 		check(c.Line, c.validate())
 	}
 	check(p.Line, p.Run.validate())
+	check(p.Line, p.Network.validate())
 	if w := p.Data.Writers; w != "" && w != "one" && w != "many" {
 		check(p.Line, fmt.Errorf("data.writers is %q (one or many)", w))
 	}
@@ -154,7 +155,10 @@ func (f rulesFile) validate(file string) error {
 	}
 	for _, r := range f.Units {
 		name(r.Line, r.Name, r.Reason)
-		for _, pattern := range r.Units {
+		if len(r.Units)+len(r.Jobs) == 0 {
+			fault(r.Line, errors.New("units or jobs are wanted"))
+		}
+		for _, pattern := range slices.Concat(r.Units, r.Jobs) {
 			_, err := path.Match(pattern, "")
 			fault(r.Line, err)
 		}

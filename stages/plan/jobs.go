@@ -77,8 +77,8 @@ func (p *planner) selectCron(sel *selection, c *facts.Cron) {
 	if file := c.Path.Base(); !plumbed && p.packaged(c) {
 		// A package that has a timer has a cron job of that name for hosts without systemd.
 		rule, plumbed = p.plumbing(file + ".service")
-		if !plumbed && slices.Contains(hostJobs(), file) {
-			rule, plumbed = profile.UnitRule{Name: "packages", File: "cron", Reason: "upkeep of the host's packages; a container is replaced, not upgraded"}, true
+		if !plumbed {
+			rule, plumbed = p.unlessOff(p.rules.LeftOutJob(file))
 		}
 	}
 	switch {
@@ -121,11 +121,6 @@ func (p *planner) selectCron(sel *selection, c *facts.Cron) {
 // does, and everything else is told by its file's owner.
 func (p *planner) packaged(c *facts.Cron) bool {
 	return c.Package != "" && !c.Path.Within("/var/spool")
-}
-
-// hostJobs are jobs of packages that have no unit of the same name.
-func hostJobs() []string {
-	return []string{"0anacron", "apache2", "apt-compat", "aptitude", "bsdmainutils", "calendar", "dpkg", "exim4-base", "john", "libvirt-bin", "passwd", "php", "quota", "standard", "tor"}
 }
 
 // jobName names a job by what it runs: the script behind an interpreter rather

@@ -246,7 +246,10 @@ func (p *planner) selectUnit(sel *selection, u facts.Unit, activated []facts.Uni
 // plumbing finds the rule by which a unit is left out, unless the user switched
 // it off.
 func (p *planner) plumbing(unit string) (profile.UnitRule, bool) {
-	rule, ok := p.rules.LeftOut(unit)
+	return p.unlessOff(p.rules.LeftOut(unit))
+}
+
+func (p *planner) unlessOff(rule profile.UnitRule, ok bool) (profile.UnitRule, bool) {
 	off := ok && slices.ContainsFunc(p.decisions.RulesOff, func(name string) bool { return "rule "+name == rule.By() })
 	return rule, ok && !off
 }
