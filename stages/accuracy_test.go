@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/statelift/statelift/fixtures/hosts"
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/claim"
@@ -31,7 +31,7 @@ const wantAccuracy = 95
 // TestAccuracy compares the split of a real host with a table that a person
 // made without looking at the rules.
 func TestAccuracy(t *testing.T) {
-	env := splitHost(t, buildHost(t, "wordpress"), decisions.Decisions{})
+	env := splitHost(t, filepath.Join(hosts.WordPress(t), "root"), decisions.Decisions{})
 	ctx := context.Background()
 	out, err := pipeline.Read(env.Workspace, handoff.SplitKey)
 	if err != nil {
@@ -188,21 +188,6 @@ func readTruth(t *testing.T, name string) []truth {
 		t.Fatal(err)
 	}
 	return rows
-}
-
-// buildHost gives the root of a host under fixtures/hosts, built when need be.
-func buildHost(t *testing.T, name string) string {
-	t.Helper()
-	if dir := os.Getenv("STATELIFT_TEST_HOST"); dir != "" {
-		return dir
-	}
-	cmd := exec.Command("../fixtures/hosts/build", name)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("fixtures/hosts/build %s: %v", name, err)
-	}
-	return filepath.Join(strings.TrimSpace(string(out)), "root")
 }
 
 // splitHost runs the pipeline up to the split, as the command line does.

@@ -3,12 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/bytesize"
 	"github.com/statelift/statelift/pipeline/handoff"
 )
 
@@ -62,15 +62,4 @@ func writeBalance(w io.Writer, b handoff.Balance) error {
 	return err
 }
 
-// bytesText is a size for people, in binary units.
-func bytesText(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return strconv.FormatInt(n, 10) + " B"
-	}
-	v, i := float64(n)/1024, 0
-	for ; v >= 1024 && i < len(units)-1; i++ {
-		v /= 1024
-	}
-	return fmt.Sprintf("%.1f %ciB", v, units[i])
-}
+func bytesText(n int64) string { return bytesize.Text(n) }

@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/statelift/statelift/fixtures/sh"
 	"github.com/statelift/statelift/fixtures/trees"
 	"github.com/statelift/statelift/pipeline/copier"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -33,17 +33,6 @@ func every(t *testing.T) (dir, layout string) {
 	return dir, layout
 }
 
-func sh(t *testing.T, dir, script string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("bash", append([]string{"-euo", "pipefail", "-c", script, "bash"}, args...)...)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return string(out)
-}
-
 func mustCopy(t *testing.T, layout, target string) handoff.Receipt {
 	t.Helper()
 	r, err := copier.Copy(t.Context(), seedtest.Open(t, layout), target, filepath.Join(t.TempDir(), "data.listing"), copier.Options{Workers: 2})
@@ -60,7 +49,7 @@ func mustCopy(t *testing.T, layout, target string) handoff.Receipt {
 // links and content; find for times in nanoseconds, getfacl, getcap, getfattr.
 func equal(t *testing.T, want, got string) {
 	t.Helper()
-	if out := sh(t, "/", `rsync -aHAXnic --numeric-ids --delete "$1/" "$2/"`, want, got); out != "" {
+	if out := sh.Run(t, "/", `rsync -aHAXnic --numeric-ids --delete "$1/" "$2/"`, want, got); out != "" {
 		t.Errorf("rsync finds differences:\n%s", out)
 	}
 	for _, script := range []string{
@@ -71,7 +60,7 @@ func equal(t *testing.T, want, got string) {
 		`find . -print0 | sort -z | xargs -0 getfattr -hd -m - -e hex 2>&1`,
 		`find . \( -type b -o -type c \) -exec stat -c '%n %t %T' {} + | sort`,
 	} {
-		a, b := sh(t, want, script), sh(t, got, script)
+		a, b := sh.Run(t, want, script), sh.Run(t, got, script)
 		if a != b {
 			t.Errorf("%s: %s", script, cmp.Diff(strings.Split(a, "\n"), strings.Split(b, "\n")))
 		}
@@ -88,7 +77,7 @@ func TestCopyIsEqualInEveryRespect(t *testing.T) {
 	}
 	// Holes: the copy takes no more than the source.
 	for _, name := range []string{"sparse/all", "sparse/large", "sparse/middle", "sparse/ends"} {
-		a, b := sh(t, dir, "du -k "+name+" | cut -f1"), sh(t, target, "du -k "+name+" | cut -f1")
+		a, b := sh.Run(t, dir, "du -k "+name+" | cut -f1"), sh.Run(t, target, "du -k "+name+" | cut -f1")
 		if a != b {
 			t.Errorf("%s takes %s KiB, at the source %s", name, b, a)
 		}
@@ -107,7 +96,7 @@ func TestReceiptIsCheckedWithPublicTools(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Fields(sh(t, "/", `sha256sum "$1"`, listing))[0]; got != r.CopyTree || got != r.ListingSHA {
+	if got := strings.Fields(sh.Run(t, "/", `sha256sum "$1"`, listing))[0]; got != r.CopyTree || got != r.ListingSHA {
 		t.Errorf("sha256sum says %s, the receipt %+v", got, r)
 	}
 	f, err := os.Open(listing)
@@ -123,7 +112,7 @@ func TestReceiptIsCheckedWithPublicTools(t *testing.T) {
 	if err := os.WriteFile(name, sums.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sh(t, target, `sha256sum --quiet --strict -c "$1"`, name)
+	sh.Run(t, target, `sha256sum --quiet --strict -c "$1"`, name)
 }
 
 func TestReceiptsAreTheSameBytes(t *testing.T) {
@@ -141,7 +130,7 @@ func TestProveNamesWhatChanged(t *testing.T) {
 	_, layout := every(t)
 	target := t.TempDir()
 	mustCopy(t, layout, target)
-	sh(t, target, `
+	sh.Run(t, target, `
 		printf X | dd of=files/large-noise bs=1 seek=5000000 conv=notrunc status=none
 		touch -d '2020-01-01' files/text
 		setfattr -x user.comment attrs/user; setcap -r attrs/capable; chown 1 links/dangling -h
@@ -177,7 +166,7 @@ func TestForeignContentIsLeftAlone(t *testing.T) {
 	if !errors.Is(err, copier.ErrOccupied) || !strings.Contains(err.Error(), target) {
 		t.Errorf("err = %v", err)
 	}
-	if out := sh(t, target, "ls -A; cat mine"); out != "mine\nprecious" {
+	if out := sh.Run(t, target, "ls -A; cat mine"); out != "mine\nprecious" {
 		t.Errorf("the directory has now %q", out)
 	}
 	// An interrupted copy of another seed is foreign too.
@@ -194,10 +183,10 @@ func TestForeignContentIsLeftAlone(t *testing.T) {
 func TestCopyToANewFileSystem(t *testing.T) {
 	dir, layout := every(t)
 	target, image := t.TempDir(), filepath.Join(t.TempDir(), "disk")
-	sh(t, "/", `truncate -s 200M "$1"; mkfs.ext4 -q -b 4096 -I 256 "$1"; mount -o loop "$1" "$2"`, image, target)
-	defer sh(t, "/", `umount "$1"`, target)
+	sh.Run(t, "/", `truncate -s 200M "$1"; mkfs.ext4 -q -b 4096 -I 256 "$1"; mount -o loop "$1" "$2"`, image, target)
+	defer sh.Run(t, "/", `umount "$1"`, target)
 	mustCopy(t, layout, target)
-	sh(t, target, "rmdir lost+found; touch -r \"$1\" .", dir)
+	sh.Run(t, target, "rmdir lost+found; touch -r \"$1\" .", dir)
 	equal(t, dir, target)
 }
 
@@ -205,7 +194,7 @@ func TestNotComparedIsDeclared(t *testing.T) {
 	_, layout := every(t)
 	target := t.TempDir()
 	mustCopy(t, layout, target)
-	sh(t, target, `setfattr -n user.added -v x files/text; setfattr -n trusted.host -v x files/one`)
+	sh.Run(t, target, `setfattr -n user.added -v x files/text; setfattr -n trusted.host -v x files/one`)
 	prove := func(patterns ...string) handoff.Receipt {
 		r, err := copier.Prove(t.Context(), seedtest.Open(t, layout), target, filepath.Join(t.TempDir(), "l"), copier.Options{NotCompared: patterns})
 		if err != nil {
@@ -289,13 +278,13 @@ func wrong(t *testing.T, _ *oci.Layout, s *seed.Seed, target, digits string) {
 func TestAFullDiskIsNamedAndTheCopyGoesOn(t *testing.T) {
 	dir, layout := every(t)
 	target := t.TempDir()
-	sh(t, "/", `mount -t tmpfs -o size=4M none "$1"`, target)
-	defer sh(t, "/", `umount "$1"`, target)
+	sh.Run(t, "/", `mount -t tmpfs -o size=4M none "$1"`, target)
+	defer sh.Run(t, "/", `umount "$1"`, target)
 	_, err := copier.Copy(t.Context(), seedtest.Open(t, layout), target, filepath.Join(t.TempDir(), "l"), copier.Options{Workers: 2})
 	if err == nil || !strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), "write /") {
 		t.Fatalf("err = %v", err)
 	}
-	sh(t, "/", `mount -o remount,size=100M "$1"`, target)
+	sh.Run(t, "/", `mount -o remount,size=100M "$1"`, target)
 	mustCopy(t, layout, target)
 	equal(t, dir, target)
 }
@@ -317,8 +306,8 @@ func TestWhatTheFileSystemCannotHold(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "disk")
 	mount := func() string {
 		target := t.TempDir()
-		sh(t, "/", `truncate -s 100M "$1"; mkfs.ext4 -qF -b 1024 -I 128 "$1"; mount -o loop "$1" "$2"`, image, target)
-		t.Cleanup(func() { sh(t, "/", `umount "$1"`, target) })
+		sh.Run(t, "/", `truncate -s 100M "$1"; mkfs.ext4 -qF -b 1024 -I 128 "$1"; mount -o loop "$1" "$2"`, image, target)
+		t.Cleanup(func() { sh.Run(t, "/", `umount "$1"`, target) })
 		return target
 	}
 	copyTo := func(target string, patterns ...string) handoff.Receipt {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"github.com/statelift/statelift/fixtures/sh"
 	"github.com/statelift/statelift/pipeline/copier"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/seed"
@@ -227,7 +228,7 @@ func TestAResumedCopyKeepsWhatIsFinished(t *testing.T) {
 func TestAResumedCopyTrustsNothing(t *testing.T) {
 	dir, layout := every(t)
 	target := interrupted(t, layout)
-	sh(t, target, `
+	sh.Run(t, target, `
 		touch -r files/text ../ref; printf 'A' | dd of=files/text bs=1 conv=notrunc status=none; touch -r ../ref files/text
 		: >files/one; touch -r ../ref files/one; rm ../ref`)
 	mustCopy(t, layout, target)
@@ -239,7 +240,7 @@ func TestOnlyTheRootsTimeIsLeft(t *testing.T) {
 	dir, layout := every(t)
 	target := t.TempDir()
 	mustCopy(t, layout, target)
-	sh(t, target, "touch .")
+	sh.Run(t, target, "touch .")
 	mustCopy(t, layout, target)
 	equal(t, dir, target)
 }

@@ -3,27 +3,18 @@ package credential_test
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/statelift/statelift/fixtures/hosts"
 	"github.com/statelift/statelift/pipeline/credential"
 )
 
 // TestPlantedSecrets looks for every secret that the builder of the WordPress
 // host planted in a text file, and for nothing in what it left harmless.
 func TestPlantedSecrets(t *testing.T) {
-	dir := os.Getenv("STATELIFT_HOST_WORDPRESS")
-	if dir == "" {
-		cmd := exec.Command("../../fixtures/hosts/build", "wordpress")
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir = strings.TrimSpace(string(out))
-	}
+	dir := hosts.WordPress(t)
 	list, err := os.ReadFile(filepath.Join(dir, "secrets.tsv"))
 	if err != nil {
 		t.Fatal(err)

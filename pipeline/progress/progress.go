@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/statelift/statelift/pipeline/bytesize"
 )
 
 // Progress implements pipeline.Progress. It is safe for concurrent use.
@@ -157,15 +159,7 @@ func (m meter) amount(n int64) string {
 	if m.unit != "bytes" {
 		return fmt.Sprint(n)
 	}
-	const units = "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, u := float64(n)/1024, 0
-	for v >= 1024 && u < len(units)-1 {
-		v, u = v/1024, u+1
-	}
-	return fmt.Sprintf("%.1f %ciB", v, units[u])
+	return bytesize.Text(n)
 }
 
 func (m meter) line(done int64) string {

@@ -65,14 +65,10 @@ func (r *Root) OpenNoFollow(p hostpath.Path) (*os.File, error) {
 }
 
 // OpenRegularAt opens the regular file p.Base() in the directory dir without
-// following a symlink. O_NOATIME is used where the kernel grants it, since
-// reading must leave no trace on the source.
+// following a symlink.
 func OpenRegularAt(dir *os.File, p hostpath.Path) (*os.File, error) {
 	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
-	fd, err := openat(int(dir.Fd()), p.Base(), flags|unix.O_NOATIME)
-	if errors.Is(err, unix.EPERM) {
-		fd, err = openat(int(dir.Fd()), p.Base(), flags)
-	}
+	fd, err := OpenAt(int(dir.Fd()), p.Base(), flags)
 	if err != nil {
 		return nil, wrap("open", p, err)
 	}
@@ -80,10 +76,16 @@ func OpenRegularAt(dir *os.File, p hostpath.Path) (*os.File, error) {
 	return requireRegular(f, p)
 }
 
-func openat(dirfd int, name string, flags int) (int, error) {
-	for {
-		fd, err := unix.Openat(dirfd, name, flags, 0)
-		if err != unix.EINTR {
+// OpenAt is OpenAt(2) for reading, with O_NOATIME where the kernel grants it:
+// reading leaves no trace on the source. The caller closes the descriptor.
+func OpenAt(dir int, name string, flags int) (int, error) {
+	for noatime := unix.O_NOATIME; ; {
+		fd, err := unix.Openat(dir, name, flags|noatime, 0)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EPERM && noatime != 0:
+			noatime = 0
+		default:
 			return fd, err
 		}
 	}
@@ -93,7 +95,7 @@ func openat(dirfd int, name string, flags int) (int, error) {
 // *at system calls and ReadDir.
 func (r *Root) OpenDir(p hostpath.Path) (*os.File, error) {
 	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	fd, err := openat(int(r.dir.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC)
+	fd, err := OpenAt(int(r.dir.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC)
 	if err != nil {
 		return nil, wrap("open", hostpath.Root, err)
 	}
@@ -110,7 +112,7 @@ func (r *Root) OpenDir(p hostpath.Path) (*os.File, error) {
 			}
 		}
 		rest = rest[min(len(elem)+1, len(rest)):]
-		next, err := openat(fd, elem, flags)
+		next, err := OpenAt(fd, elem, flags)
 		unix.Close(fd)
 		if err != nil {
 			return nil, wrap("open", p, err)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/statelift/statelift/fixtures/sh"
 	"github.com/statelift/statelift/fixtures/trees"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/seed"
@@ -43,7 +44,7 @@ func TestManyBlobs(t *testing.T) {
 	if manifests != 4 {
 		t.Errorf("%d manifests", manifests)
 	}
-	sh(t, "/", `skopeo copy -q --all --preserve-digests "oci:$1:data" "oci:$2:data"`, layout, copied)
+	sh.Run(t, "/", `skopeo copy -q --all --preserve-digests "oci:$1:data" "oci:$2:data"`, layout, copied)
 	if err := seed.Verify(t.Context(), openLayout(t, copied), b.Manifest, 2); err != nil {
 		t.Errorf("what skopeo copied: %v", err)
 	}
@@ -61,7 +62,7 @@ func TestAFileThatChangesWhileItIsRead(t *testing.T) {
 		Limits: seedtest.Small(),
 		Progress: func(n int64) {
 			if read.Add(n) == n {
-				sh(t, dir, "printf x | dd of=growing bs=1 seek=3000000 conv=notrunc status=none")
+				sh.Run(t, dir, "printf x | dd of=growing bs=1 seek=3000000 conv=notrunc status=none")
 			}
 		},
 	})
@@ -79,9 +80,9 @@ func TestAFileThatChangesWhileItIsRead(t *testing.T) {
 // A directory that became a symlink is not followed.
 func TestADirectoryThatBecameASymlink(t *testing.T) {
 	dir, layout, outside := t.TempDir(), t.TempDir(), t.TempDir()
-	sh(t, dir, `mkdir sub; echo inside >sub/file; cp -a sub/. "$1"`, outside)
+	sh.Run(t, dir, `mkdir sub; echo inside >sub/file; cp -a sub/. "$1"`, outside)
 	entries := seedtest.Scan(t, dir)
-	sh(t, dir, `rm -r sub; ln -s "$1" sub`, outside)
+	sh.Run(t, dir, `rm -r sub; ln -s "$1" sub`, outside)
 	b, err := seedtest.TryBuild(t.Context(), dir, layout, entries, seed.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -92,11 +93,11 @@ func TestADirectoryThatBecameASymlink(t *testing.T) {
 }
 
 func TestAFullDiskEndsTheBuildAndTheNextOneGoesOn(t *testing.T) {
-	dir, layout := everyTree(t), t.TempDir()
+	dir, layout := trees.New(t), t.TempDir()
 	entries := seedtest.Scan(t, dir)
 	want := seedtest.Build(t, dir, t.TempDir(), seed.Options{Limits: seedtest.Small()})
-	sh(t, "/", `mount -t tmpfs -o size=3M none "$1"`, layout)
-	defer sh(t, "/", `umount "$1"`, layout)
+	sh.Run(t, "/", `mount -t tmpfs -o size=3M none "$1"`, layout)
+	defer sh.Run(t, "/", `umount "$1"`, layout)
 	led := &ledger{}
 	_, err := seedtest.TryBuild(t.Context(), dir, layout, entries, seed.Options{Limits: seedtest.Small(), Ledger: led})
 	if err == nil || !strings.Contains(err.Error(), "no space left") || !strings.Contains(err.Error(), layout) {
@@ -105,7 +106,7 @@ func TestAFullDiskEndsTheBuildAndTheNextOneGoesOn(t *testing.T) {
 	if len(led.marks) == 0 {
 		t.Error("nothing was remembered")
 	}
-	sh(t, "/", `mount -o remount,size=100M "$1"`, layout)
+	sh.Run(t, "/", `mount -o remount,size=100M "$1"`, layout)
 	got, err := seedtest.TryBuild(t.Context(), dir, layout, entries, seed.Options{Limits: seedtest.Small(), Ledger: led})
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,21 +13,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/statelift/statelift/fixtures/sh"
 	"github.com/statelift/statelift/fixtures/trees"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/seed"
 	"github.com/statelift/statelift/pipeline/seed/seedtest"
 	"github.com/statelift/statelift/pipeline/tree"
 )
-
-func everyTree(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := trees.Every(dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
 
 func openLayout(t *testing.T, dir string) *oci.Layout {
 	t.Helper()
@@ -39,26 +30,15 @@ func openLayout(t *testing.T, dir string) *oci.Layout {
 	return l
 }
 
-func sh(t *testing.T, dir, script string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command("bash", append([]string{"-euo", "pipefail", "-c", script, "bash"}, args...)...)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return string(out)
-}
-
 // The same tree gives the same digests with other workers and at another place.
 func TestBuildIsDeterministic(t *testing.T) {
-	dir := everyTree(t)
+	dir := trees.New(t)
 	one := seedtest.Build(t, dir, t.TempDir(), seed.Options{Limits: seedtest.Small(), Workers: 1})
 	two := seedtest.Build(t, dir, t.TempDir(), seed.Options{Limits: seedtest.Small(), Workers: 5})
 	if diff := cmp.Diff(one, two); diff != "" {
 		t.Error(diff)
 	}
-	again := seedtest.Build(t, everyTree(t), t.TempDir(), seed.Options{Limits: seedtest.Small()})
+	again := seedtest.Build(t, trees.New(t), t.TempDir(), seed.Options{Limits: seedtest.Small()})
 	if diff := cmp.Diff(one, again); diff != "" {
 		t.Errorf("an equal tree at another place: %s", diff)
 	}
@@ -68,7 +48,7 @@ func TestBuildIsDeterministic(t *testing.T) {
 }
 
 func TestVerify(t *testing.T) {
-	dir, layout := everyTree(t), t.TempDir()
+	dir, layout := trees.New(t), t.TempDir()
 	b := seedtest.Build(t, dir, layout, seed.Options{Limits: seedtest.Small()})
 	if err := seed.Verify(t.Context(), openLayout(t, layout), b.Manifest, 2); err != nil {
 		t.Error(err)
@@ -114,9 +94,9 @@ func readListing(t *testing.T, layout string, d oci.Descriptor) []byte {
 // manifest and the map, zstd and tar unpack the packs, cat joins the parts. What
 // rsync then finds different is what tar cannot carry.
 func TestPublicToolsReadASeed(t *testing.T) {
-	dir, layout, copied, out := everyTree(t), t.TempDir(), t.TempDir(), t.TempDir()
+	dir, layout, copied, out := trees.New(t), t.TempDir(), t.TempDir(), t.TempDir()
 	seedtest.Build(t, dir, layout, seed.Options{Limits: seedtest.Small()})
-	sh(t, "/", `
+	sh.Run(t, "/", `
 		skopeo copy -q --preserve-digests "oci:$1:data" "oci:$2:data"
 		manifest=$(jq -r '.manifests[0].digest' "$2/index.json")
 		cd "$2"
@@ -137,14 +117,14 @@ func TestPublicToolsReadASeed(t *testing.T) {
 		done
 		rm "$3.map" "$3.listing"`, layout, copied, out)
 	// Contents, with sha256sum.
-	sums := sh(t, dir, `find . -type f -print0 | sort -z | xargs -0 sha256sum --`)
-	got := sh(t, out, `find . -type f -print0 | sort -z | xargs -0 sha256sum --`)
+	sums := sh.Run(t, dir, `find . -type f -print0 | sort -z | xargs -0 sha256sum --`)
+	got := sh.Run(t, out, `find . -type f -print0 | sort -z | xargs -0 sha256sum --`)
 	if diff := cmp.Diff(strings.Split(sums, "\n"), strings.Split(got, "\n")); diff != "" {
 		t.Error(diff)
 	}
 	// Metadata, with rsync: all but large files, the socket, the attribute with
 	// an odd name, and directories, whose times changed with that.
-	differ := sh(t, "/", `rsync -aHAXnic --numeric-ids "$1/" "$2/" | grep -v '^\.d' || true`, dir, out)
+	differ := sh.Run(t, "/", `rsync -aHAXnic --numeric-ids "$1/" "$2/" | grep -v '^\.d' || true`, dir, out)
 	for line := range strings.SplitSeq(strings.TrimSpace(differ), "\n") {
 		what, name, _ := strings.Cut(line, " ")
 		switch strings.TrimSpace(name) {
@@ -188,7 +168,7 @@ func (l *ledger) Commit(_ context.Context, item, mark string) error {
 // What the ledger has is not read again: the second build cannot even open the
 // files, and makes the same seed.
 func TestBuildResumesWithoutReadingAgain(t *testing.T) {
-	dir, layout := everyTree(t), t.TempDir()
+	dir, layout := trees.New(t), t.TempDir()
 	entries := seedtest.Scan(t, dir)
 	want := seedtest.Build(t, dir, t.TempDir(), seed.Options{Limits: seedtest.Small()})
 	led := &ledger{}
@@ -219,7 +199,7 @@ func TestBuildResumesWithoutReadingAgain(t *testing.T) {
 		t.Errorf("without the source: %s", diff)
 	}
 	// A damaged pack is made again, from the source.
-	sh(t, layout, `for d in $(jq -r '.layers[]|select(.mediaType|contains("pack")).digest' "blobs/sha256/$(jq -r '.manifests[0].digest' index.json | cut -d: -f2)"); do
+	sh.Run(t, layout, `for d in $(jq -r '.layers[]|select(.mediaType|contains("pack")).digest' "blobs/sha256/$(jq -r '.manifests[0].digest' index.json | cut -d: -f2)"); do
 		printf X | dd of="blobs/sha256/${d#sha256:}" bs=1 seek=40 conv=notrunc status=none; done`)
 	got, err = seedtest.TryBuild(t.Context(), dir, layout, entries, seed.Options{Limits: seedtest.Small(), Ledger: led})
 	if err != nil {
@@ -246,7 +226,7 @@ func TestBuildSharesBlobsAfterAChange(t *testing.T) {
 		}
 	}
 	one := seedtest.Build(t, dir, layout, seed.Options{Limits: seedtest.Small()})
-	count := func() int { return strings.Count(sh(t, layout, "find blobs -type f"), "\n") }
+	count := func() int { return strings.Count(sh.Run(t, layout, "find blobs -type f"), "\n") }
 	before := count()
 	if err := os.WriteFile(filepath.Join(dir, "da", "a-new-one"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
@@ -261,9 +241,9 @@ func TestBuildSharesBlobsAfterAChange(t *testing.T) {
 }
 
 func TestFilesThatChangedAreNamed(t *testing.T) {
-	dir, layout := everyTree(t), t.TempDir()
+	dir, layout := trees.New(t), t.TempDir()
 	entries := seedtest.Scan(t, dir)
-	sh(t, dir, `echo other >files/text; rm files/many/03; chmod 600 files/many/04; rm files/many/05; mkfifo files/many/05
+	sh.Run(t, dir, `echo other >files/text; rm files/many/03; chmod 600 files/many/04; rm files/many/05; mkfifo files/many/05
 		printf x | dd of=files/large-noise bs=1 conv=notrunc status=none; touch -d '2022-02-02' files/large-text
 		rm a-third-name; ln -sf /etc/passwd a-third-name`)
 	b, err := seedtest.TryBuild(t.Context(), dir, layout, entries, seed.Options{Limits: seedtest.Small()})
@@ -291,8 +271,8 @@ func TestFilesThatChangedAreNamed(t *testing.T) {
 
 func TestVerifyFindsEveryFlippedByte(t *testing.T) {
 	layout := t.TempDir()
-	b := seedtest.Build(t, everyTree(t), layout, seed.Options{Limits: seedtest.Small()})
-	blobs := strings.Fields(sh(t, layout, "find blobs -type f -size +0"))
+	b := seedtest.Build(t, trees.New(t), layout, seed.Options{Limits: seedtest.Small()})
+	blobs := strings.Fields(sh.Run(t, layout, "find blobs -type f -size +0"))
 	for i, name := range blobs {
 		if testing.Short() && i%8 != 0 {
 			continue

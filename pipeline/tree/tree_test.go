@@ -20,16 +20,6 @@ import (
 	"github.com/statelift/statelift/pipeline/tree"
 )
 
-// everyTree is a new tree with every kind of entry.
-func everyTree(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := trees.Every(dir); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
 // list reads a tree and returns its listing.
 func list(t *testing.T, dir string) ([]byte, tree.Totals) {
 	t.Helper()
@@ -63,7 +53,7 @@ func parse(t *testing.T, listing []byte) []tree.Record {
 }
 
 func TestReadFindsWhatFindFinds(t *testing.T) {
-	dir := everyTree(t)
+	dir := trees.New(t)
 	listing, totals := list(t, dir)
 	found := strings.Split(strings.TrimSuffix(run(t, dir, "find", ".", "-printf", `%y %m %U %G %P\0`), "\x00"), "\x00")
 	want := map[string]bool{}
@@ -91,7 +81,7 @@ func TestReadFindsWhatFindFinds(t *testing.T) {
 }
 
 func TestTreeDigestIsTheSumOfTheListing(t *testing.T) {
-	listing, totals := list(t, everyTree(t))
+	listing, totals := list(t, trees.New(t))
 	name := filepath.Join(t.TempDir(), "listing")
 	if err := os.WriteFile(name, listing, 0o600); err != nil {
 		t.Fatal(err)
@@ -112,7 +102,7 @@ func TestTreeDigestIsTheSumOfTheListing(t *testing.T) {
 
 // sha256sum -c must agree with every sum, for every odd name.
 func TestSumsAreCheckedBySha256sum(t *testing.T) {
-	dir := everyTree(t)
+	dir := trees.New(t)
 	listing, totals := list(t, dir)
 	check := func() (string, error) {
 		name := filepath.Join(t.TempDir(), "sums")
@@ -144,7 +134,7 @@ func TestSumsAreCheckedBySha256sum(t *testing.T) {
 }
 
 func TestHardLinks(t *testing.T) {
-	listing, _ := list(t, everyTree(t))
+	listing, _ := list(t, trees.New(t))
 	got := map[hostpath.Path]hostpath.Path{}
 	for _, r := range parse(t, listing) {
 		if r.Link != "" {
@@ -162,7 +152,7 @@ func TestHardLinks(t *testing.T) {
 }
 
 func TestDiffNamesEveryChange(t *testing.T) {
-	dir := everyTree(t)
+	dir := trees.New(t)
 	before, _ := list(t, dir)
 	run(t, dir, "sh", "-c", `
 		chmod 600 files/text; chown 9 files/many/00; setfattr -n user.comment -v other attrs/user
@@ -193,7 +183,7 @@ func TestDiffNamesEveryChange(t *testing.T) {
 }
 
 func TestReadIsTheSameWithAnyNumberOfWorkers(t *testing.T) {
-	dir := everyTree(t)
+	dir := trees.New(t)
 	_, want := list(t, dir)
 	for _, workers := range []int{0, 1, 7} {
 		w := tree.NewWriter(io.Discard)
@@ -207,7 +197,7 @@ func TestReadIsTheSameWithAnyNumberOfWorkers(t *testing.T) {
 }
 
 func TestReadStops(t *testing.T) {
-	dir := everyTree(t)
+	dir := trees.New(t)
 	stop := errors.New("stop")
 	if err := tree.Read(t.Context(), openDir(t, dir), tree.ReadOptions{Workers: 2}, func(tree.Record) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("err = %v", err)

@@ -16,23 +16,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
-)
 
-func sh(t testing.TB, dir, script string) string {
-	t.Helper()
-	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return string(out)
-}
+	"github.com/statelift/statelift/fixtures/sh"
+)
 
 // everything makes a tree with every kind of entry and attribute.
 func everything(t testing.TB) string {
 	dir := t.TempDir()
-	sh(t, dir, `
+	sh.Run(t, dir, `
 mkdir -p etc var/empty usr/bin home
 printf 'root:x:0:0::/root:\nnobody:x:65534:65534::/:\nmarta:x:1000:1000::/:\n' > etc/passwd
 printf 'root:x:0:\nteam:x:70000:\n' > etc/group
@@ -64,7 +55,7 @@ touch -d '1960-01-01 00:00:00Z' empty
 // listing describes a tree with public tools: find, getfacl, getfattr, sha256sum
 // and the blocks that holes save.
 func listing(t testing.TB, dir string) string {
-	return sh(t, dir, `
+	return sh.Run(t, dir, `
 find . -printf '%P %y %m %U %G %s %n %T@ %l\0' | sed -z 's/^\([^ ]* d [^ ]* [^ ]* [^ ]*\) [^ ]*/\1 -/' | LC_ALL=C sort -z | tr '\0' '\n'
 find . \( -type b -o -type c \) -exec stat -c '%n %t:%T' {} + | LC_ALL=C sort
 find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
@@ -111,12 +102,12 @@ func TestNothingIsLost(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "archive")
-			sh(t, src, strings.ReplaceAll(tt.pack, "OUT", out))
+			sh.Run(t, src, strings.ReplaceAll(tt.pack, "OUT", out))
 			dir, res := unpackTo(t, out)
 			if diff := cmp.Diff(want, listing(t, dir)); diff != "" {
 				t.Errorf("(-packed +unpacked):\n%s", diff)
 			}
-			if sum := strings.Fields(sh(t, "/", "sha256sum "+out))[0]; res.SHA256 != sum || res.Format != tt.format {
+			if sum := strings.Fields(sh.Run(t, "/", "sha256sum "+out))[0]; res.SHA256 != sum || res.Format != tt.format {
 				t.Errorf("%+v, sha256sum says %s", res, sum)
 			}
 		})
@@ -211,17 +202,17 @@ func TestHostile(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			sh(t, dir, "mkdir root outside; echo kept > outside/kept; chmod 600 outside/kept; touch -d 2001-01-01 outside/kept outside")
-			before := sh(t, dir, "find outside -printf '%p %m %U %n %T@ %C@\n'; getfacl -n outside/kept")
+			sh.Run(t, dir, "mkdir root outside; echo kept > outside/kept; chmod 600 outside/kept; touch -d 2001-01-01 outside/kept outside")
+			before := sh.Run(t, dir, "find outside -printf '%p %m %U %n %T@ %C@\n'; getfacl -n outside/kept")
 			_, err := Archive(context.Background(), bytes.NewReader(tt.data), filepath.Join(dir, "root"), Limits{Packed: int64(len(tt.data))})
 			var entryErr *EntryError
 			if !errors.As(err, &entryErr) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an EntryError with %q", err, tt.want)
 			}
-			if after := sh(t, dir, "find outside -printf '%p %m %U %n %T@ %C@\n'; getfacl -n outside/kept"); after != before {
+			if after := sh.Run(t, dir, "find outside -printf '%p %m %U %n %T@ %C@\n'; getfacl -n outside/kept"); after != before {
 				t.Errorf("outside was\n%s and is\n%s", before, after)
 			}
-			if list := sh(t, dir, "ls -A"); list != "outside\nroot\n" {
+			if list := sh.Run(t, dir, "ls -A"); list != "outside\nroot\n" {
 				t.Errorf("left behind: %s", list)
 			}
 		})
@@ -329,7 +320,7 @@ func TestDirectoriesThatTheArchiveLeavesOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "/ 755 0.0000000000\n/a 755 1.0000000000\n/a/b 755 0.0000000000\n"
-	if got := sh(t, dir, "find . -type d -printf '/%P %m %T@\n'"); got != want {
+	if got := sh.Run(t, dir, "find . -type d -printf '/%P %m %T@\n'"); got != want {
 		t.Errorf("got %s", got)
 	}
 }
@@ -344,7 +335,7 @@ func TestOwnersNamedInACLsAreThoseOfTheArchive(t *testing.T) {
 	if _, err := Archive(context.Background(), bytes.NewReader(data), dir, Limits{}); err != nil {
 		t.Fatal(err)
 	}
-	got := sh(t, dir, "getfacl -n -c host/acl host/star")
+	got := sh.Run(t, dir, "getfacl -n -c host/acl host/star")
 	for _, want := range []string{"user:1234:r--", "group:5678:rwx", "user:77:r--"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %s in\n%s", want, got)
@@ -358,7 +349,7 @@ func TestLibarchiveAttributes(t *testing.T) {
 	if _, err := Archive(context.Background(), bytes.NewReader(data), dir, Limits{}); err != nil {
 		t.Fatal(err)
 	}
-	got := sh(t, dir, "getfattr -d -e hex f")
+	got := sh.Run(t, dir, "getfattr -d -e hex f")
 	if !strings.Contains(got, "user.a\\075b=0x006869ff") || !strings.Contains(got, "user.gnu\\075=0x76") {
 		t.Errorf("got %s", got)
 	}

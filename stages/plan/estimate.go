@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/statelift/statelift/pipeline/bytesize"
 	"github.com/statelift/statelift/pipeline/claim"
 )
 
@@ -39,6 +40,6 @@ func (p *planner) estimate(context.Context) error {
 	// Images, objects and seeds are stored once, and a rehearsal fills the volumes.
 	e.Workspace = e.ImageBytes + e.ObjectBytes + e.SeedBytes + bytes
 	e.Basis = fmt.Sprintf("a copy that is read back at %s a second and %d files a second; images compress to %.0f %%, seeds to %.0f %%; the workspace holds images, seeds, objects and a rehearsal's volumes",
-		size(bytesPerSecond), filesPerSecond, imageRatio*100, seedRatio*100)
+		bytesize.Text(bytesPerSecond), filesPerSecond, imageRatio*100, seedRatio*100)
 	return nil
 }

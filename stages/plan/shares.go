@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/statelift/statelift/pipeline/bytesize"
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -79,7 +80,7 @@ func (p *planner) networkMounts() []facts.Fstab {
 				out = append(out, f)
 			}
 		default:
-			p.risk("high", m.Path.String(), fmt.Sprintf("is another file system (%s on %s, %s of %s used), which was not descended into: nothing of it is in this plan", m.FSType, m.Device, size(m.Used), size(m.Size)), "lift it as a source of its own, or decide that it is not needed")
+			p.risk("high", m.Path.String(), fmt.Sprintf("is another file system (%s on %s, %s of %s used), which was not descended into: nothing of it is in this plan", m.FSType, m.Device, bytesize.Text(m.Used), bytesize.Text(m.Size)), "lift it as a source of its own, or decide that it is not needed")
 		}
 	}
 	return out

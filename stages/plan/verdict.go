@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/statelift/statelift/pipeline/bytesize"
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
@@ -45,7 +46,7 @@ func (p *planner) verdict(w *pod) handoff.Verdict {
 		volumes++
 		files, small, bytes = files+v.Files, small+v.SmallFiles, bytes+v.Bytes
 	}
-	fits := fmt.Sprintf("its state fits the cluster: volumes %d, files %d (%d of them below 4 KiB), %s", volumes, files, small, size(bytes))
+	fits := fmt.Sprintf("its state fits the cluster: volumes %d, files %d (%d of them below 4 KiB), %s", volumes, files, small, bytesize.Text(bytes))
 	if volumes == 0 {
 		fits = "it keeps no state of its own"
 	}
@@ -169,7 +170,7 @@ func (p *planner) reasonsForOutside(w *pod) []string {
 	var out []string
 	for _, r := range p.rootsOf(w) {
 		if r.Bytes > largeVolume {
-			out = append(out, fmt.Sprintf("%s has %s (more than %s) in one volume: a copy takes hours, and a node's disk is its limit", r.Path, size(r.Bytes), size(largeVolume)))
+			out = append(out, fmt.Sprintf("%s has %s (more than %s) in one volume: a copy takes hours, and a node's disk is its limit", r.Path, bytesize.Text(r.Bytes), bytesize.Text(largeVolume)))
 		}
 	}
 	for _, s := range w.services {
@@ -186,20 +187,7 @@ func (p *planner) whyNotOutside(w *pod) string {
 			return fmt.Sprintf("possible for %s (%s), but its data is small enough to move along", s.box.Name, s.profile.Data.Outside)
 		}
 	}
-	return fmt.Sprintf("no volume is larger than %s", size(largeVolume))
-}
-
-// size writes bytes for people.
-func size(n int64) string {
-	const units = "KMGTP"
-	if n < 1024 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	f, i := float64(n)/1024, 0
-	for f >= 1024 && i < len(units)-1 {
-		f, i = f/1024, i+1
-	}
-	return fmt.Sprintf("%.1f %ciB", f, units[i])
+	return fmt.Sprintf("no volume is larger than %s", bytesize.Text(largeVolume))
 }
 
 // kernelRisks names modules and settings of the kernel that the host loads for

@@ -2,17 +2,17 @@ package report
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/statelift/statelift/pipeline/bytesize"
 	"github.com/statelift/statelift/pipeline/hostpath"
 )
 
 // functions are what the templates call.
 func functions() map[string]any {
 	return map[string]any{
-		"bytes":    bytesText,
+		"bytes":    bytesize.Text,
 		"count":    countText,
 		"percent":  percent,
 		"duration": durationText,
@@ -22,22 +22,6 @@ func functions() map[string]any {
 		"cell":     markdownCell,
 		"depth":    func(p hostpath.Path) int { return strings.Count(string(p), "/") },
 	}
-}
-
-// bytesText is a size for people, in binary units.
-func bytesText(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return strconv.FormatInt(n, 10) + " B"
-	}
-	v, i := float64(n)/1024, 0
-	for ; v >= 1024 && i < len(units)-1; i++ {
-		v /= 1024
-	}
-	if v >= 100 {
-		return fmt.Sprintf("%.0f %ciB", v, units[i])
-	}
-	return fmt.Sprintf("%.1f %ciB", v, units[i])
 }
 
 // countText groups the digits of a whole number by thousands.

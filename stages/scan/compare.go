@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/statelift/statelift/pipeline/catalog"
+	"github.com/statelift/statelift/pipeline/rootfs"
 	"github.com/statelift/statelift/pipeline/tree"
 	"github.com/statelift/statelift/stages/scan/collect"
 	"github.com/statelift/statelift/stages/scan/walk"
@@ -145,7 +146,7 @@ func (c *comparer) compare(ctx context.Context, dir *os.File, it *walk.Item, own
 // sum reads a file with plain system calls: this is the one place where every
 // call counts, tens of thousands of times.
 func (r *reader) sum(ctx context.Context, dir *os.File, it *walk.Item, kind crypto.Hash) ([]byte, error) {
-	fd, err := open(int(dir.Fd()), it.Path.Base())
+	fd, err := rootfs.OpenAt(int(dir.Fd()), it.Path.Base(), unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
@@ -197,20 +198,4 @@ func unchanged(fd int, it *walk.Item) error {
 		return errChanged
 	}
 	return nil
-}
-
-// open opens a file without following a link and, where the kernel allows it,
-// without a trace in its access time.
-func open(dir int, name string) (int, error) {
-	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
-	for noatime := unix.O_NOATIME; ; {
-		fd, err := unix.Openat(dir, name, flags|noatime, 0)
-		switch {
-		case err == unix.EINTR:
-		case err == unix.EPERM && noatime != 0:
-			noatime = 0
-		default:
-			return fd, err
-		}
-	}
 }

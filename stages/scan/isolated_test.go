@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/statelift/statelift/fixtures/sh"
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/stages/scan"
@@ -26,7 +27,7 @@ func again(t *testing.T, attr *syscall.SysProcAttr) bool {
 		return true
 	}
 	dir := t.TempDir()
-	sh(t, dir, "cp /proc/"+fmt.Sprint(os.Getpid())+"/exe test; chmod 755 . .. test")
+	sh.Run(t, dir, "cp /proc/"+fmt.Sprint(os.Getpid())+"/exe test; chmod 755 . .. test")
 	cmd := exec.Command(filepath.Join(dir, "test"), "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), key+"="+t.Name())
@@ -45,7 +46,7 @@ func TestMounts(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	sh(t, dir, `
+	sh.Run(t, dir, `
 mount --make-rprivate /
 mkdir -p src/proc src/run src/data src/bind "src/with space" src/plain src/below; touch src/file src/other
 mount -t proc proc src/proc
@@ -56,7 +57,7 @@ mount --bind src/other src/file
 mount -t tmpfs -o size=1m odd "src/with space"
 mount -t tmpfs -o size=1m under src/below; mount -t tmpfs -o size=3m over src/below`)
 	t.Cleanup(func() {
-		sh(t, dir, "for m in file bind proc run data 'with space' below below; do umount src/\"$m\"; done")
+		sh.Run(t, dir, "for m in file bind proc run data 'with space' below below; do umount src/\"$m\"; done")
 	})
 	src := filepath.Join(dir, "src")
 	s := scanTo(t, t.TempDir(), src, scan.Options{}, nil)
@@ -64,7 +65,7 @@ mount -t tmpfs -o size=1m under src/below; mount -t tmpfs -o size=3m over src/be
 	for _, e := range s.entries(t) {
 		got = append(got, fmt.Sprintf("%s %s %s%s", e.Path, e.Type, e.FS, e.Problem))
 	}
-	base := sh(t, dir, "findmnt -n -o FSTYPE -T "+src)
+	base := sh.Run(t, dir, "findmnt -n -o FSTYPE -T "+src)
 	want := []string{"/ d ", "/below d tmpfs", "/bind d " + strings.TrimSpace(base), "/data d tmpfs", "/file f " + strings.TrimSpace(base), "/other f ",
 		"/plain d ", "/plain/inside f ", "/proc d proc", "/run d tmpfs", "/with space d tmpfs"}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -77,7 +78,7 @@ mount -t tmpfs -o size=1m under src/below; mount -t tmpfs -o size=3m over src/be
 	for _, m := range s.Mounts {
 		mounts[string(m.Path)] = m
 	}
-	used := sh(t, src, "df -B1 --output=used data | tail -n 1")
+	used := sh.Run(t, src, "df -B1 --output=used data | tail -n 1")
 	if m := mounts["/data"]; m.Size != 2<<20 || fmt.Sprint(m.Used) != strings.TrimSpace(used) || m.Virtual || m.Device != "data" {
 		t.Errorf("/data: %+v, df says %s are used", m, used)
 	}
@@ -88,7 +89,7 @@ mount -t tmpfs -o size=1m under src/below; mount -t tmpfs -o size=3m over src/be
 		t.Errorf("mounts: %+v", mounts)
 	}
 	// What happens in another file system is no change of the source.
-	sh(t, src, "touch data/more run/more")
+	sh.Run(t, src, "touch data/more run/more")
 	if changed, err := scan.Changed(context.Background(), src, s.ws, s.cat); changed || err != nil {
 		t.Errorf("changed %v, %v", changed, err)
 	}
@@ -100,9 +101,9 @@ func TestUnreadable(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	sh(t, dir, `mkdir -p closed/inside listed; touch ok forbidden listed/f closed/f; mkdir listed/d; ln -s forbidden link
+	sh.Run(t, dir, `mkdir -p closed/inside listed; touch ok forbidden listed/f closed/f; mkdir listed/d; ln -s forbidden link
 chmod 0 forbidden; chmod 0 closed; chmod 0400 listed`)
-	t.Cleanup(func() { sh(t, dir, "chmod -R u+rwX .") })
+	t.Cleanup(func() { sh.Run(t, dir, "chmod -R u+rwX .") })
 	s := scanTo(t, t.TempDir(), dir, scan.Options{}, nil)
 	var got []string
 	for _, e := range s.entries(t) {
@@ -123,7 +124,7 @@ func TestLiveRoot(t *testing.T) {
 	if os.Getenv("STATELIFT_TEST_AGAIN") != t.Name() {
 		dir := t.TempDir()
 		exe := fmt.Sprintf("/proc/%d/exe", os.Getpid())
-		sh(t, dir, "mkdir -p etc proc tmp usr/bin bin; cp "+exe+" usr/bin/test; cp -aL /bin/sh bin/; ldd usr/bin/test bin/sh | grep -o '/[^ :]*' | sort -u | while read -r l; do [ -f \"$l\" ] && cp -L --parents \"$l\" . || :; done")
+		sh.Run(t, dir, "mkdir -p etc proc tmp usr/bin bin; cp "+exe+" usr/bin/test; cp -aL /bin/sh bin/; ldd usr/bin/test bin/sh | grep -o '/[^ :]*' | sort -u | while read -r l; do [ -f \"$l\" ] && cp -L --parents \"$l\" . || :; done")
 		cmd := exec.Command("unshare", "-mpf", "sh", "-c", `mount --bind "$0" "$0" && mount -t proc proc "$0/proc" && exec chroot "$0" /usr/bin/test -test.run='^TestLiveRoot$' -test.v`, dir)
 		cmd.Env = []string{"STATELIFT_TEST_AGAIN=" + t.Name(), "TMPDIR=/tmp"}
 		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {

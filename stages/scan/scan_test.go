@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/statelift/statelift/fixtures/hosts"
+	"github.com/statelift/statelift/fixtures/sh"
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/facts"
@@ -80,38 +81,11 @@ func (s scanned) entry(t testing.TB, p hostpath.Path) catalog.Entry {
 	return e.Entry
 }
 
-func sh(t testing.TB, dir, script string) string {
-	t.Helper()
-	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return string(out)
-}
-
-// host is the root of the real host.
-func host(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STATELIFT_HOST_WORDPRESS")
-	if dir == "" {
-		cmd := exec.Command("../../fixtures/hosts/build", "wordpress")
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir = strings.TrimSpace(string(out))
-	}
-	return filepath.Join(dir, "root")
-}
-
 var debian = []collect.Packages{dpkg.Packages{}}
 
 // TestEveryPathOfTheHost compares the inventory of a real host with find.
 func TestEveryPathOfTheHost(t *testing.T) {
-	root := host(t)
+	root := filepath.Join(hosts.WordPress(t), "root")
 	s := scanTo(t, t.TempDir(), root, scan.Options{}, debian)
 	var got []string
 	for _, e := range s.entries(t) {
@@ -131,7 +105,7 @@ func TestEveryPathOfTheHost(t *testing.T) {
 	if s.Entries != int64(len(want)) || len(s.Unreadable) != 0 || len(s.Problems) != 0 {
 		t.Errorf("%d entries, want %d; unreadable %v; problems %v", s.Entries, len(want), s.Unreadable, s.Problems)
 	}
-	du := strings.Fields(sh(t, root, `find . -type f -printf '%i %s\n' | sort -u | awk '{n += $2} END {printf "%d\n", n}'`))[0]
+	du := strings.Fields(sh.Run(t, root, `find . -type f -printf '%i %s\n' | sort -u | awk '{n += $2} END {printf "%d\n", n}'`))[0]
 	if fmt.Sprint(s.Bytes) != du {
 		t.Errorf("%d bytes, find has %s", s.Bytes, du)
 	}
@@ -140,7 +114,7 @@ func TestEveryPathOfTheHost(t *testing.T) {
 // TestPackagedFilesAgainstDpkg compares states with dpkg --verify, and the owners
 // of every eighth file with dpkg-query --search.
 func TestPackagedFilesAgainstDpkg(t *testing.T) {
-	root := host(t)
+	root := filepath.Join(hosts.WordPress(t), "root")
 	s := scanTo(t, t.TempDir(), root, scan.Options{}, debian)
 	out, err := exec.Command("dpkg", "--root="+root, "--verify").Output()
 	if err != nil && len(out) == 0 {
@@ -204,7 +178,7 @@ func TestPackagedFilesAgainstDpkg(t *testing.T) {
 
 // TestSameAgain scans twice, with one worker and with many.
 func TestSameAgain(t *testing.T) {
-	root := host(t)
+	root := filepath.Join(hosts.WordPress(t), "root")
 	one := scanTo(t, t.TempDir(), root, scan.Options{Workers: 1}, debian, cron.Collector{})
 	many := scanTo(t, t.TempDir(), root, scan.Options{Workers: 40}, debian, cron.Collector{})
 	if diff := cmp.Diff(one.Inventory, many.Inventory); diff != "" {
@@ -236,7 +210,7 @@ func (f *fake) Collect(ctx context.Context, r *rootfs.Root, paths []hostpath.Pat
 
 func TestCollectors(t *testing.T) {
 	dir := t.TempDir()
-	sh(t, dir, `mkdir -p b a/x var/lib/dpkg/info; touch b/1.want a/x/2.want a.want a/no
+	sh.Run(t, dir, `mkdir -p b a/x var/lib/dpkg/info; touch b/1.want a/x/2.want a.want a/no
 printf 'Package: p\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n\nbroken\n' > var/lib/dpkg/status
 printf '/a\n/a.want\n' > var/lib/dpkg/info/p.list`)
 	first := &fake{do: func(_ context.Context, _ *rootfs.Root, emit collect.Emit) error {
@@ -273,9 +247,9 @@ printf '/a\n/a.want\n' > var/lib/dpkg/info/p.list`)
 
 func TestCancelledScanLeavesTheOldInventory(t *testing.T) {
 	dir := t.TempDir()
-	sh(t, dir, "mkdir etc; touch a.want")
+	sh.Run(t, dir, "mkdir etc; touch a.want")
 	s := scanTo(t, t.TempDir(), dir, scan.Options{}, nil)
-	sh(t, dir, "touch new")
+	sh.Run(t, dir, "touch new")
 	ctx, cancel := context.WithCancel(context.Background())
 	stop := &fake{do: func(ctx context.Context, _ *rootfs.Root, _ collect.Emit) error { cancel(); return ctx.Err() }}
 	env := &pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: s.ws, Progress: silent{}}
@@ -286,7 +260,7 @@ func TestCancelledScanLeavesTheOldInventory(t *testing.T) {
 	if _, err := s.cat.Lookup(context.Background(), "/new"); !errors.Is(err, catalog.ErrNoPath) {
 		t.Errorf("the inventory was replaced: %v", err)
 	}
-	if list := sh(t, s.ws.Dir, "ls -A"); list != "inventory.db\n" {
+	if list := sh.Run(t, s.ws.Dir, "ls -A"); list != "inventory.db\n" {
 		t.Errorf("left: %s", list)
 	}
 	_, err = scan.New(scan.Options{}, nil, nil).Run(context.Background(), env, handoff.Source{Spec: "x", Root: dir + "/none"})
@@ -303,7 +277,7 @@ func TestChanged(t *testing.T) {
 	} {
 		t.Run(change, func(t *testing.T) {
 			dir := t.TempDir()
-			sh(t, dir, "echo x > f; ln -s f l; mkdir d w; touch -d 2001-01-01 f")
+			sh.Run(t, dir, "echo x > f; ln -s f l; mkdir d w; touch -d 2001-01-01 f")
 			ws := filepath.Join(dir, "w") // the workspace may change
 			s := scanTo(t, ws, dir, scan.Options{}, nil)
 			look := func() bool {
@@ -313,11 +287,11 @@ func TestChanged(t *testing.T) {
 				}
 				return changed
 			}
-			sh(t, ws, "touch something")
+			sh.Run(t, ws, "touch something")
 			if look() {
 				t.Error("it changed by itself")
 			}
-			sh(t, dir, change)
+			sh.Run(t, dir, change)
 			if !look() {
 				t.Error("the change was not seen")
 			}
@@ -327,7 +301,7 @@ func TestChanged(t *testing.T) {
 
 func TestWorkspaceBelowTheSource(t *testing.T) {
 	dir := t.TempDir()
-	sh(t, dir, "mkdir -p home/me/lift; touch home/me/lift/secret home/x; ln -s home/me/lift link")
+	sh.Run(t, dir, "mkdir -p home/me/lift; touch home/me/lift/secret home/x; ln -s home/me/lift link")
 	s := scanTo(t, filepath.Join(dir, "home/me/lift"), dir, scan.Options{}, nil)
 	var got []string
 	for _, e := range s.entries(t) {
@@ -337,7 +311,7 @@ func TestWorkspaceBelowTheSource(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	sh(t, s.ws.Dir, "touch another; sleep 0.01")
+	sh.Run(t, s.ws.Dir, "touch another; sleep 0.01")
 	if again := scanTo(t, s.ws.Dir, dir, scan.Options{}, nil); again.Digest != s.Digest {
 		t.Error("what happens in the workspace changes the inventory")
 	}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/statelift/statelift/fixtures/sh"
 	"github.com/statelift/statelift/pipeline"
 )
 
@@ -65,9 +66,9 @@ func (s *server) cut(w http.ResponseWriter, n int) {
 
 func archiveOf(t testing.TB) []byte {
 	dir := host(t)
-	sh(t, dir, "head -c 300000 /dev/urandom > usr/noise")
+	sh.Run(t, dir, "head -c 300000 /dev/urandom > usr/noise")
 	out := t.TempDir() + "/a.tgz"
-	sh(t, dir, "tar czf "+out+" .")
+	sh.Run(t, dir, "tar czf "+out+" .")
 	data, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +117,7 @@ func TestDownload(t *testing.T) {
 	if text := fmt.Sprintf("%+v %+v", got, got.Archive); strings.Contains(text, "hunter") || got.Kind != "archive" || got.Archive.Format != "tar+gzip" {
 		t.Errorf("got %s", text)
 	}
-	if owner := sh(t, got.Root, "stat -c %u:%g usr/bin/x"); owner != "7:8\n" {
+	if owner := sh.Run(t, got.Root, "stat -c %u:%g usr/bin/x"); owner != "7:8\n" {
 		t.Errorf("owner %s", owner)
 	}
 	// Again: from what is here, even when the server is gone.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/statelift/statelift/fixtures/sh"
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/workspace"
@@ -36,21 +37,10 @@ func newEnv(t testing.TB) *pipeline.Env {
 	return &pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: workspace.Workspace{Dir: t.TempDir()}, Ledger: memory{}, Progress: silent{}}
 }
 
-func sh(t testing.TB, dir, script string) string {
-	t.Helper()
-	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return string(out)
-}
-
 // host makes the smallest root file system that is one.
 func host(t testing.TB) string {
 	dir := t.TempDir()
-	sh(t, dir, "mkdir -p etc usr/bin; echo ID=x > etc/os-release; echo root:x:0:0::/: > etc/passwd; echo hi > usr/bin/x; chown 7:8 usr/bin/x")
+	sh.Run(t, dir, "mkdir -p etc usr/bin; echo ID=x > etc/os-release; echo root:x:0:0::/: > etc/passwd; echo hi > usr/bin/x; chown 7:8 usr/bin/x")
 	return dir
 }
 
@@ -88,7 +78,7 @@ func TestDirectories(t *testing.T) {
 // TestUnusable has every bad source that a user may name, and what is said.
 func TestUnusable(t *testing.T) {
 	dir := t.TempDir()
-	sh(t, dir, `
+	sh.Run(t, dir, `
 mkdir -p empty half/etc; mkfifo fifo; echo hello > text; : > nothing
 mkdir -p norel/etc norel/usr
 mkdir x; echo y > x/y; tar cf noroot.tar x; tar cf hostile.tar -P /etc/hostname
@@ -136,13 +126,13 @@ tar c x | gzip | head -c 60 > cut.tar.gz`)
 func TestArchive(t *testing.T) {
 	ctx := context.Background()
 	dir, out := host(t), t.TempDir()
-	sh(t, dir, "tar cf "+out+"/dot.tar .; tar czf "+out+"/plain.tgz etc usr; cd ..; tar c --transform 's,^"+filepath.Base(dir)+",top,' "+filepath.Base(dir)+" | zstd -q > "+out+"/top.any")
+	sh.Run(t, dir, "tar cf "+out+"/dot.tar .; tar czf "+out+"/plain.tgz etc usr; cd ..; tar c --transform 's,^"+filepath.Base(dir)+",top,' "+filepath.Base(dir)+" | zstd -q > "+out+"/top.any")
 	for file, want := range map[string]struct{ format, top string }{
 		"dot.tar": {"tar", ""}, "plain.tgz": {"tar+gzip", ""}, "top.any": {"tar+zstd", "/top"},
 	} {
 		t.Run(file, func(t *testing.T) {
 			env := newEnv(t)
-			sum := strings.Fields(sh(t, out, "sha256sum "+file))[0]
+			sum := strings.Fields(sh.Run(t, out, "sha256sum "+file))[0]
 			spec := "file://" + out + "/" + file + "?checksum=sha256:" + sum
 			got, err := New(Options{Spec: spec}).Run(ctx, env)
 			if err != nil {
@@ -152,28 +142,28 @@ func TestArchive(t *testing.T) {
 				got.Archive.SHA256 != sum || got.Archive.Path != filepath.Join(out, file) || got.Archive.Entries < 5 {
 				t.Errorf("got %+v, %+v", got, got.Archive)
 			}
-			if owner := sh(t, got.Root, "stat -c %u:%g usr/bin/x"); owner != "7:8\n" {
+			if owner := sh.Run(t, got.Root, "stat -c %u:%g usr/bin/x"); owner != "7:8\n" {
 				t.Errorf("owner %s", owner)
 			}
-			before := sh(t, got.Root, "stat -c %z usr/bin/x")
+			before := sh.Run(t, got.Root, "stat -c %z usr/bin/x")
 			again, err := New(Options{Spec: spec}).Run(ctx, env)
 			if diff := cmp.Diff(got, again); err != nil || diff != "" {
 				t.Errorf("the second time: %v\n%s", err, diff)
 			}
-			if after := sh(t, got.Root, "stat -c %z usr/bin/x"); after != before {
+			if after := sh.Run(t, got.Root, "stat -c %z usr/bin/x"); after != before {
 				t.Error("it was unpacked a second time")
 			}
 			if changed, err := Changed(ctx, got); changed || err != nil {
 				t.Errorf("changed %v, %v", changed, err)
 			}
-			sh(t, out, "touch -d 2011-01-01 "+file)
+			sh.Run(t, out, "touch -d 2011-01-01 "+file)
 			if changed, err := Changed(ctx, got); !changed || err != nil {
 				t.Errorf("after a touch: changed %v, %v", changed, err)
 			}
 			if _, err := New(Options{Spec: spec}).Run(ctx, env); err != nil {
 				t.Error(err)
 			}
-			if after := sh(t, got.Root, "stat -c %z usr/bin/x"); after == before {
+			if after := sh.Run(t, got.Root, "stat -c %z usr/bin/x"); after == before {
 				t.Error("a changed archive was not unpacked again")
 			}
 			wrong := strings.Replace(sum, sum[:4], "0000", 1)
@@ -188,9 +178,9 @@ func TestArchive(t *testing.T) {
 // TestStopped kills the unpacking half way, in every way that leaves a trace.
 func TestStopped(t *testing.T) {
 	dir, out := host(t), t.TempDir()
-	sh(t, dir, "tar --format=pax -cf "+out+"/a.tar .")
+	sh.Run(t, dir, "tar --format=pax -cf "+out+"/a.tar .")
 	env := newEnv(t)
-	sh(t, env.Workspace.Dir, "mkdir -p .source.new/half source/old; echo x > .source.new/half/f")
+	sh.Run(t, env.Workspace.Dir, "mkdir -p .source.new/half source/old; echo x > .source.new/half/f")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := New(Options{Spec: out + "/a.tar"}).Run(ctx, env); !errors.Is(err, context.Canceled) {
@@ -200,11 +190,11 @@ func TestStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := sh(t, dir, "find . -printf '%P %m %U %G %T@\n' | sort")
-	if diff := cmp.Diff(want, sh(t, got.Root, "find . -printf '%P %m %U %G %T@\n' | sort")); diff != "" {
+	want := sh.Run(t, dir, "find . -printf '%P %m %U %G %T@\n' | sort")
+	if diff := cmp.Diff(want, sh.Run(t, got.Root, "find . -printf '%P %m %U %G %T@\n' | sort")); diff != "" {
 		t.Errorf("(-source +unpacked):\n%s", diff)
 	}
-	if list := sh(t, env.Workspace.Dir, "ls -A"); list != "source\n" {
+	if list := sh.Run(t, env.Workspace.Dir, "ls -A"); list != "source\n" {
 		t.Errorf("left: %s", list)
 	}
 }
@@ -219,7 +209,7 @@ func TestNotRoot(t *testing.T) {
 		return
 	}
 	dir := t.TempDir()
-	sh(t, host(t), "tar cf "+dir+"/a.tar .; cp /proc/$PPID/exe "+dir+"/test; chmod -R a+rX "+dir+"; chmod a+x "+filepath.Dir(dir))
+	sh.Run(t, host(t), "tar cf "+dir+"/a.tar .; cp /proc/$PPID/exe "+dir+"/test; chmod -R a+rX "+dir+"; chmod a+x "+filepath.Dir(dir))
 	cmd := exec.Command(dir+"/test", "-test.run=^TestNotRoot$")
 	cmd.Env = append(os.Environ(), "SOURCE_AS_NOBODY="+dir+"/a.tar", "TMPDIR=/tmp")
 	cmd.Dir = "/"

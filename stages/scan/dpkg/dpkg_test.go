@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -19,6 +18,7 @@ import (
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/rootfs"
 	"github.com/statelift/statelift/stages/scan/collect"
+	"github.com/statelift/statelift/stages/scan/collect/collecttest"
 )
 
 // load reads the database of the root at dir.
@@ -38,28 +38,6 @@ func load(t testing.TB, dir string) (collect.Index, map[facts.Kind][]collect.Fou
 		t.Fatal(err)
 	}
 	return x, found
-}
-
-// plant writes files below a new directory.
-func plant(t testing.TB, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		name = filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if target, ok := strings.CutPrefix(content, "-> "); ok {
-			if err := os.Symlink(target, name); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir
 }
 
 const (
@@ -127,7 +105,7 @@ Status: unknown ok not-installed
 }
 
 func TestLoad(t *testing.T) {
-	x, found := load(t, plant(t, database()))
+	x, found := load(t, collecttest.Plant(t, database()))
 	raw := func(s string) string { sum, _ := parseSum(s); return string(sum[:]) }
 	for _, tt := range []struct {
 		path, pkg string
@@ -219,7 +197,7 @@ func TestBrokenDatabase(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			files := database()
 			files["var/lib/dpkg/"+tt.file] = tt.content
-			x, found := load(t, plant(t, files))
+			x, found := load(t, collecttest.Plant(t, files))
 			var got []string
 			for _, f := range found[facts.KindProblem] {
 				p := f.Data.(facts.Problem)

@@ -1,10 +1,8 @@
 package listeners_test
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,11 +10,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/statelift/statelift/fixtures/hosts"
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/hostpath"
-	"github.com/statelift/statelift/pipeline/rootfs"
-	"github.com/statelift/statelift/pipeline/tree"
 	"github.com/statelift/statelift/stages/scan/collect"
+	"github.com/statelift/statelift/stages/scan/collect/collecttest"
 	"github.com/statelift/statelift/stages/scan/listeners"
 	"github.com/statelift/statelift/stages/scan/settings"
 	"github.com/statelift/statelift/stages/scan/systemd"
@@ -87,48 +85,15 @@ func TestDeriveFromSettings(t *testing.T) {
 // watched runs the real collectors over a root, with Watch around them.
 func watched(t *testing.T, root string, sources ...settings.Source) []facts.Listener {
 	t.Helper()
-	r, err := rootfs.Open(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
 	var out []facts.Listener
-	list := listeners.Watch([]collect.Collector{systemd.Collector{}, sysv.Collector{}, settings.New(sources)})
-	for _, c := range list {
-		var paths []hostpath.Path
-		for _, top := range []string{"etc", "usr/lib/systemd"} {
-			err = filepath.WalkDir(filepath.Join(root, top), func(p string, d os.DirEntry, err error) error {
-				if err != nil {
-					return nil
-				}
-				typ := tree.Regular
-				switch {
-				case d.IsDir():
-					typ = tree.Directory
-				case d.Type()&os.ModeSymlink != 0:
-					typ = tree.Symlink
-				}
-				if hp := hostpath.Clean(strings.TrimPrefix(p, root)); c.Wants(hp, typ) {
-					paths = append(paths, hp)
-				}
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-		slices.SortFunc(paths, hostpath.Compare)
-		err := c.Collect(context.Background(), r, paths, func(f collect.Found) error {
+	for _, c := range listeners.Watch([]collect.Collector{systemd.Collector{}, sysv.Collector{}, settings.New(sources)}) {
+		for _, f := range collecttest.Run(t, c, root) {
 			if l, ok := f.Data.(facts.Listener); ok {
 				if f.Kind != facts.KindListener || f.Source != l.Source {
 					t.Errorf("envelope %+v", f)
 				}
 				out = append(out, l)
 			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
 	}
 	return out
@@ -177,16 +142,7 @@ func TestUnitsAndScripts(t *testing.T) {
 // as its builder knows it: Apache on 80 and 443, MariaDB on loopback and its
 // socket, tallyd and gatelogd.
 func TestWordPressHost(t *testing.T) {
-	dir := os.Getenv("STATELIFT_HOST_WORDPRESS")
-	if dir == "" {
-		cmd := exec.Command("../../../fixtures/hosts/build", "wordpress")
-		cmd.Stderr = os.Stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir = strings.TrimSpace(string(out))
-	}
+	dir := hosts.WordPress(t)
 	got := short(watched(t, filepath.Join(dir, "root"),
 		settings.Source{Profile: "apache2", Format: "apache", Files: []string{"/etc/apache2/apache2.conf"}},
 		settings.Source{Profile: "mariadb", Format: "mysql", Files: []string{"/etc/mysql/my.cnf"}}))

@@ -11,25 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/statelift/statelift/fixtures/hosts"
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/stages/scan/settings"
 )
-
-// wordpress builds the host, or finds it in the cache: the directory with root/
-// and secrets.tsv.
-func wordpress(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("STATELIFT_HOST_WORDPRESS"); dir != "" {
-		return dir
-	}
-	cmd := exec.Command("../../../fixtures/hosts/build", "wordpress")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("build the host: %v", err)
-	}
-	return strings.TrimSpace(string(out))
-}
 
 // inHost runs a program of the host in it, read-only.
 func inHost(t *testing.T, root string, args ...string) string {
@@ -45,7 +30,7 @@ func inHost(t *testing.T, root string, args ...string) string {
 // TestApacheAgainstItself compares with the configuration as Apache has it in
 // memory: every directive with its file and line.
 func TestApacheAgainstItself(t *testing.T) {
-	root := filepath.Join(wordpress(t), "root")
+	root := filepath.Join(hosts.WordPress(t), "root")
 	dump := inHost(t, root, "sh", "-c", `. /etc/apache2/envvars; exec apache2 -C "LoadModule info_module /usr/lib/apache2/modules/mod_info.so" -t -D DUMP_CONFIG`)
 	want := map[string]bool{}
 	file, line := "", ""
@@ -100,7 +85,7 @@ func TestApacheAgainstItself(t *testing.T) {
 // TestMySQLAgainstItself compares with my_print_defaults, the reader of option
 // files itself.
 func TestMySQLAgainstItself(t *testing.T) {
-	root := filepath.Join(wordpress(t), "root")
+	root := filepath.Join(hosts.WordPress(t), "root")
 	list, problems := collected(t, root, settings.Source{Profile: "mariadb", Format: "mysql", Files: []string{"/etc/mysql/my.cnf"}})
 	if len(problems) > 0 {
 		t.Errorf("problems %v", problems)
@@ -135,7 +120,7 @@ func TestMySQLAgainstItself(t *testing.T) {
 
 // TestPHPAgainstItself compares with what PHP has after it ran the file.
 func TestPHPAgainstItself(t *testing.T) {
-	root := filepath.Join(wordpress(t), "root")
+	root := filepath.Join(hosts.WordPress(t), "root")
 	const file = "/etc/wordpress/config-blog.example.org.php"
 	out := inHost(t, root, "php", "-r", `require "`+file+`"; foreach (get_defined_constants(true)["user"] as $k => $v) echo "$k=", is_bool($v) ? ($v ? "true" : "false") : $v, "\0";`)
 	want := map[string]string{}

@@ -17,30 +17,9 @@ import (
 	"github.com/statelift/statelift/pipeline/rootfs"
 	"github.com/statelift/statelift/pipeline/tree"
 	"github.com/statelift/statelift/stages/scan/collect"
+	"github.com/statelift/statelift/stages/scan/collect/collecttest"
 	"github.com/statelift/statelift/stages/scan/settings"
 )
-
-// plant makes a root; a value of "-> x" is a symlink.
-func plant(t testing.TB, files map[string]string) string {
-	t.Helper()
-	root := t.TempDir()
-	for name, text := range files {
-		p := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		if target, link := strings.CutPrefix(text, "-> "); link {
-			err = os.Symlink(target, p)
-		} else {
-			err = os.WriteFile(p, []byte(text), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
-}
 
 // collected walks the root as the scan does, and collects.
 func collected(t testing.TB, root string, sources ...settings.Source) (list []facts.Setting, problems []facts.Problem) {
@@ -225,7 +204,7 @@ return ['path' => '/r'];
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			list, problems := collected(t, plant(t, tt.files), settings.Source{Profile: "p", Format: tt.format, Files: tt.main})
+			list, problems := collected(t, collecttest.Plant(t, tt.files), settings.Source{Profile: "p", Format: tt.format, Files: tt.main})
 			if diff := cmp.Diff(tt.want, short(list)); diff != "" {
 				t.Errorf("-want +got\n%s", diff)
 			}
@@ -241,7 +220,7 @@ return ['path' => '/r'];
 }
 
 func TestSecretsOfTheProfile(t *testing.T) {
-	list, _ := collected(t, plant(t, map[string]string{"etc/a.ini": "[x]\nodd = plain\nother = plain\n"}),
+	list, _ := collected(t, collecttest.Plant(t, map[string]string{"etc/a.ini": "[x]\nodd = plain\nother = plain\n"}),
 		settings.Source{Profile: "p", Format: "ini", Files: []string{"/etc/a.ini"}, Secrets: []string{"*.odd"}})
 	if diff := cmp.Diff([]string{"a.ini:2 x.odd=[redacted]", "a.ini:3 x.other=plain"}, short(list)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -249,7 +228,7 @@ func TestSecretsOfTheProfile(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	root := plant(t, map[string]string{
+	root := collecttest.Plant(t, map[string]string{
 		"etc/big.ini":     strings.Repeat("#\n", 1<<20),
 		"etc/bin.ini":     "a=1\x00",
 		"etc/long.ini":    "a=" + strings.Repeat("x", 10000) + "\nb=1\n",
@@ -294,7 +273,7 @@ func FuzzFormats(f *testing.F) {
 	} {
 		f.Add(i, text)
 	}
-	root := plant(f, map[string]string{"etc/f": ""})
+	root := collecttest.Plant(f, map[string]string{"etc/f": ""})
 	f.Fuzz(func(t *testing.T, format int, text string) {
 		if err := os.WriteFile(filepath.Join(root, "etc/f"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -3,7 +3,6 @@ package systemd_test
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -12,38 +11,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/statelift/statelift/fixtures/hosts"
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/rootfs"
 	"github.com/statelift/statelift/stages/scan/collect"
+	"github.com/statelift/statelift/stages/scan/collect/collecttest"
 	"github.com/statelift/statelift/stages/scan/systemd"
 )
-
-// plant makes a root: a value of "-> x" is a symlink, a path that ends in a
-// slash a directory.
-func plant(t *testing.T, files map[string]string) string {
-	t.Helper()
-	root := t.TempDir()
-	for name, text := range files {
-		p := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		var err error
-		switch target, link := strings.CutPrefix(text, "-> "); {
-		case strings.HasSuffix(name, "/"):
-			err = os.MkdirAll(p, 0o755)
-		case link:
-			err = os.Symlink(target, p)
-		default:
-			err = os.WriteFile(p, []byte(text), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
-}
 
 func collected(t *testing.T, root string) (units map[string]facts.Unit, problems []facts.Problem) {
 	t.Helper()
@@ -198,7 +173,7 @@ func TestCollect(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			units, problems := collected(t, plant(t, tt.files))
+			units, problems := collected(t, collecttest.Plant(t, tt.files))
 			var got []string
 			for _, u := range units {
 				got = append(got, line(u))
@@ -215,7 +190,7 @@ func TestCollect(t *testing.T) {
 }
 
 func TestBrokenUnits(t *testing.T) {
-	root := plant(t, map[string]string{
+	root := collecttest.Plant(t, map[string]string{
 		"etc/systemd/system/a.service":        "nonsense\n[Service]\nExecStart=/bin/a\n",
 		"etc/systemd/system/big.service":      strings.Repeat("#\n", 1<<20),
 		"etc/systemd/system/dir.service/":     "",
@@ -245,25 +220,10 @@ func TestBrokenUnits(t *testing.T) {
 	}
 }
 
-// wordpress is the root of the host that fixtures/hosts builds.
-func wordpress(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("STATELIFT_HOST_WORDPRESS"); dir != "" {
-		return filepath.Join(dir, "root")
-	}
-	cmd := exec.Command("../../../fixtures/hosts/build", "wordpress")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(strings.TrimSpace(string(out)), "root")
-}
-
 // TestStatesAgainstSystemctl compares with what systemctl itself says of a
 // root: this machine's, a planted one, and the WordPress host's.
 func TestStatesAgainstSystemctl(t *testing.T) {
-	planted := plant(t, map[string]string{
+	planted := collecttest.Plant(t, map[string]string{
 		"usr/lib/systemd/system/en.service":                      unitText("a"),
 		"etc/systemd/system/multi-user.target.wants/en.service":  "-> /usr/lib/systemd/system/en.service",
 		"usr/lib/systemd/system/dis.service":                     unitText("a"),
@@ -277,7 +237,7 @@ func TestStatesAgainstSystemctl(t *testing.T) {
 		"usr/lib/systemd/system/plain.service":                   unitText("a"),
 		"usr/lib/systemd/system/nick.service":                    "-> plain.service",
 	})
-	for _, root := range []string{"/", planted, wordpress(t)} {
+	for _, root := range []string{"/", planted, filepath.Join(hosts.WordPress(t), "root")} {
 		out, err := exec.Command("systemctl", "--root="+root, "list-unit-files", "--no-legend", "--no-pager").Output()
 		if err != nil {
 			t.Fatal(err)
@@ -341,7 +301,7 @@ func TestLoadingAgainstSystemd(t *testing.T) {
 		"usr/lib/systemd/system/l.service": "[Service]\n ExecStart = \\\n# comment\n   /nonexistent/continued\\\n -x\n", "etc/systemd/system/l.service.d/z.conf": "-> /dev/null",
 		"usr/lib/systemd/system/m--.service": unitText("vendor"), "etc/systemd/system/m-.service.d/z.conf": reset("m"),
 	}
-	root := plant(t, files)
+	root := collecttest.Plant(t, files)
 	units, _ := collected(t, root)
 	for _, name := range []string{"a", "b", "c-d-e", "f", "g", "h@i", "i", "k", "l", "m--"} {
 		name += ".service"

@@ -1,11 +1,9 @@
 package sysv_test
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -13,84 +11,20 @@ import (
 
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/hostpath"
-	"github.com/statelift/statelift/pipeline/rootfs"
 	"github.com/statelift/statelift/pipeline/shellwords"
-	"github.com/statelift/statelift/pipeline/tree"
-	"github.com/statelift/statelift/stages/scan/collect"
+	"github.com/statelift/statelift/stages/scan/collect/collecttest"
 	"github.com/statelift/statelift/stages/scan/sysv"
 )
 
-// plant makes a root; scripts of init.d are executable, "-> x" is a symlink.
-func plant(t testing.TB, files map[string]string) string {
+func collected(t testing.TB, root string) ([]facts.Script, []facts.Problem) {
 	t.Helper()
-	root := t.TempDir()
-	for name, text := range files {
-		p := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		mode := os.FileMode(0o644)
-		if strings.Contains(name, "init.d/") && !strings.HasSuffix(name, "README") {
-			mode = 0o755
-		}
-		var err error
-		if target, link := strings.CutPrefix(text, "-> "); link {
-			err = os.Symlink(target, p)
-		} else {
-			err = os.WriteFile(p, []byte(text), mode)
-		}
-		if err != nil {
-			t.Fatal(err)
+	found := collecttest.Run(t, sysv.Collector{}, root)
+	for _, f := range found {
+		if d, ok := f.Data.(facts.Script); ok && (f.Kind != facts.KindScript || f.Name != d.Name) {
+			t.Errorf("envelope %+v", f)
 		}
 	}
-	return root
-}
-
-func collected(t testing.TB, root string) (scripts []facts.Script, problems []facts.Problem) {
-	t.Helper()
-	r, err := rootfs.Open(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	c := sysv.Collector{}
-	var paths []hostpath.Path
-	err = filepath.WalkDir(filepath.Join(root, "etc"), func(p string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		typ := tree.Regular
-		switch {
-		case d.IsDir():
-			typ = tree.Directory
-		case d.Type()&os.ModeSymlink != 0:
-			typ = tree.Symlink
-		}
-		if hp := hostpath.Clean(strings.TrimPrefix(p, root)); c.Wants(hp, typ) {
-			paths = append(paths, hp)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.SortFunc(paths, hostpath.Compare)
-	err = c.Collect(context.Background(), r, paths, func(f collect.Found) error {
-		switch d := f.Data.(type) {
-		case facts.Script:
-			if f.Kind != facts.KindScript || f.Name != d.Name {
-				t.Errorf("envelope %+v", f)
-			}
-			scripts = append(scripts, d)
-		case facts.Problem:
-			problems = append(problems, d)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return scripts, problems
+	return collecttest.Data[facts.Script](found), collecttest.Data[facts.Problem](found)
 }
 
 const skeleton = `#!/bin/sh
@@ -161,7 +95,7 @@ func TestCollect(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, problems := collected(t, plant(t, tt.files))
+			got, problems := collected(t, collecttest.Plant(t, tt.files))
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("-want +got\n%s", diff)
 			}
@@ -173,7 +107,7 @@ func TestCollect(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
-	scripts, problems := collected(t, plant(t, map[string]string{"etc/init.d/big": strings.Repeat("#\n", 1<<20), "etc/init.d/ok": "DAEMON=/bin/ok\n"}))
+	scripts, problems := collected(t, collecttest.Plant(t, map[string]string{"etc/init.d/big": "#!/bin/sh\n" + strings.Repeat("#\n", 1<<20), "etc/init.d/ok": "#!/bin/sh\nDAEMON=/bin/ok\n"}))
 	if len(scripts) != 1 || len(problems) != 1 || problems[0].Path != "/etc/init.d/big" {
 		t.Errorf("scripts %v, problems %v", scripts, problems)
 	}
@@ -182,7 +116,7 @@ func TestTooLarge(t *testing.T) {
 // TestAgainstTheShell runs the skeleton and lets it call a start-stop-daemon
 // that tells what it was called with.
 func TestAgainstTheShell(t *testing.T) {
-	root := plant(t, map[string]string{
+	root := collecttest.Plant(t, map[string]string{
 		"etc/init.d/foo":        "#!/bin/sh\nNAME=foo\nDAEMON=/usr/sbin/$NAME\nPIDFILE=\"/run/${NAME}.pid\"\nA=\"one two\"\nB='$A'\nC=${NO:-x ${NAME} y}\nstart-stop-daemon --start --pidfile \"$PIDFILE\" --chuid u --exec $DAEMON -- $A \"$A\" $B '$A' a\\ b ${C} \\\n --last=\"q\"r\n",
 		"bin/start-stop-daemon": "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done; shift\nprintf '%s\\0' \"$@\"\n",
 	})
@@ -221,7 +155,7 @@ func TestFixture(t *testing.T) {
 		}
 		files[name] = string(data)
 	}
-	scripts, _ := collected(t, plant(t, files))
+	scripts, _ := collected(t, collecttest.Plant(t, files))
 	if len(scripts) != 1 {
 		t.Fatalf("%d scripts", len(scripts))
 	}
@@ -236,7 +170,7 @@ func FuzzScript(f *testing.F) {
 	f.Add(skeleton, "A=b\n")
 	f.Add("#!/bin/sh\nA=$A$A\nB=${B:-$B}\ndaemon --user\n", ". /etc/default/x\n")
 	f.Add("su -c\nsu - x -c 'a b'\nstart-stop-daemon -S -x\n: ${X:=$(y)}\n", "'")
-	root := plant(f, map[string]string{"etc/init.d/x": "", "etc/default/x": ""})
+	root := collecttest.Plant(f, map[string]string{"etc/init.d/x": "", "etc/default/x": ""})
 	f.Fuzz(func(t *testing.T, script, defaults string) {
 		for name, text := range map[string]string{"etc/init.d/x": script, "etc/default/x": defaults} {
 			if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o755); err != nil {

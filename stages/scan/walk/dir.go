@@ -10,6 +10,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/rootfs"
 	"github.com/statelift/statelift/pipeline/tree"
 	"github.com/statelift/statelift/stages/scan/mounts"
 )
@@ -82,7 +83,7 @@ func (w *walker) open(d *dir) (*os.File, error) {
 		w.handles.done(d.parent)
 		return nil, err
 	}
-	fd, err := openat(int(parent.Fd()), d.path.Base())
+	fd, err := rootfs.OpenAt(int(parent.Fd()), d.path.Base(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC)
 	w.handles.done(d.parent)
 	if err != nil {
 		return nil, err
@@ -100,22 +101,6 @@ func (w *walker) open(d *dir) (*os.File, error) {
 }
 
 var errReplaced = errors.New("replaced by another directory while it was scanned")
-
-// openat opens a directory. Reading leaves no access time behind where the
-// kernel allows that.
-func openat(parent int, name string) (int, error) {
-	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	for noatime := unix.O_NOATIME; ; {
-		fd, err := unix.Openat(parent, name, flags|noatime, 0)
-		switch {
-		case err == unix.EINTR:
-		case err == unix.EPERM && noatime != 0:
-			noatime = 0
-		default:
-			return fd, err
-		}
-	}
-}
 
 // look reads the metadata of the names of a chunk.
 func (w *walker) look(ctx context.Context, c *chunk) {

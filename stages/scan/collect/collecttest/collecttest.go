@@ -15,16 +15,23 @@ import (
 	"github.com/statelift/statelift/stages/scan/walk"
 )
 
-// Plant makes a tree in a new directory. Keys are paths; a value that begins
-// with "-> " is the target of a symlink, one that begins with "#!" an executable
-// file, and any other the content of a file.
+// Plant makes a tree in a new directory. Keys are paths, that of a directory ends
+// in a slash; a value that begins with "-> " is the target of a symlink, one that
+// begins with "#!" an executable file, and any other the content of a file.
 func Plant(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range files {
+		isDir := strings.HasSuffix(name, "/")
 		name = filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)
+		}
+		if isDir {
+			if err := os.MkdirAll(name, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			continue
 		}
 		if target, ok := strings.CutPrefix(content, "-> "); ok {
 			if err := os.Symlink(target, name); err != nil {
