@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/claim"
@@ -20,7 +21,15 @@ import (
 type view struct {
 	cat  *catalog.Catalog
 	last int64 // the highest ID
+
+	mu     sync.Mutex
+	listed map[hostpath.Path][]node // directories that were listed whole
+	held   int                      // nodes in listed
 }
+
+// maxHeld bounds the listings that are kept: every service asks for those of
+// /etc, /var/lib and the like.
+const maxHeld = 20_000
 
 // node is what the judgements of this stage need of an entry.
 type node struct {
@@ -61,7 +70,7 @@ func (n node) shipped() bool { return n.state == catalog.Same || n.state == cata
 const nodeColumns = "SELECT id, path, type, mode, uid, gid, size, allocated, link, mtime, ctime, dev, ino, package, state, fs, problem FROM entries "
 
 func newView(ctx context.Context, cat *catalog.Catalog) (*view, error) {
-	v := &view{cat: cat}
+	v := &view{cat: cat, listed: map[hostpath.Path][]node{}}
 	list, err := v.query(ctx, "ORDER BY id DESC LIMIT 1")
 	if err != nil {
 		return nil, err
@@ -214,7 +223,28 @@ func (v *view) after(ctx context.Context, n node) (int64, error) {
 
 // children lists at most limit entries that lie directly in dir; more tells
 // whether there are others.
+// The list is shared: it is not to be changed.
 func (v *view) children(ctx context.Context, dir hostpath.Path, limit int) (list []node, more bool, err error) {
+	v.mu.Lock()
+	list, ok := v.listed[dir]
+	v.mu.Unlock()
+	if ok {
+		return list[:min(len(list), limit):min(len(list), limit)], len(list) > limit, nil
+	}
+	if list, more, err = v.list(ctx, dir, limit); err != nil || more {
+		return list, more, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.held+len(list) <= maxHeld {
+		v.listed[dir] = list
+		v.held += len(list) + 1
+	}
+	return list, false, nil
+}
+
+// list reads what children returns.
+func (v *view) list(ctx context.Context, dir hostpath.Path, limit int) (list []node, more bool, err error) {
 	d, ok, err := v.at(ctx, dir)
 	if err != nil || !ok {
 		return nil, false, err
