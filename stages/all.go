@@ -41,6 +41,8 @@ type Deps struct {
 	Store     string // takes the objects; "" is store/ in the workspace
 	Context   string // of the kubeconfig, the cluster to lift into; "" is a rehearsal
 	Namespace string // in the cluster; "" is that of statelift.yaml, then that of the context
+	Carrier   string // of the seeds to the cluster: registry or bucket; "" is the bucket when there is one
+	Shards    int    // Pods that fill one large volume side by side; 0 is one
 	LookAgain bool   // at the source, whether it still is as it was scanned
 	Version   string // of the program
 	// How far sides are talked to; it decides about no result.

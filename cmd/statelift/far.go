@@ -35,6 +35,28 @@ func (p patience) give(d *stages.Deps) {
 	d.Stall, d.Attempts = p.stall, p.attempts
 }
 
+// farFlags are of the far sides that a run may touch.
+func farFlags(cmd *cobra.Command, r *request) {
+	f := cmd.Flags()
+	f.StringVar(&r.Registry, "registry", "", "push images to this registry, as HOST/PREFIX")
+	f.StringVar(&r.Store, "store", "", "put objects there: a directory, or s3://BUCKET/PREFIX?endpoint=URL")
+	targetFlags(cmd, r)
+	f.StringVar(&r.Carrier, "carrier", "", "what brings the seeds to the cluster: registry or bucket (default the bucket when --store names one)")
+	f.IntVar(&r.Shards, "shards", 0, "how many Pods fill one large volume side by side (default 1)")
+	// It fails for a flag that is not there; the test of the completion sees that.
+	_ = cmd.RegisterFlagCompletionFunc("carrier", cobra.FixedCompletions([]string{"registry", "bucket"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// targetFlags name the cluster.
+func targetFlags(cmd *cobra.Command, r *request) {
+	f := cmd.Flags()
+	f.StringVar(&r.Context, "context", "", "the cluster to lift into, a context of the kubeconfig; without it nothing leaves this machine for a cluster")
+	f.StringVar(&r.Namespace, "namespace", "", "in the cluster (default that of statelift.yaml, then that of the context)")
+}
+
+// maxShards keeps a typing error from asking for a Pod per file.
+const maxShards = 64
+
 // checkFar refuses, before any work, far sides that are none. Its errors hold no
 // credentials, also not those that somebody put into a URL.
 func checkFar(r request) error {
@@ -47,6 +69,12 @@ func checkFar(r request) error {
 		if _, err := registry.Open(r.Registry, registry.Options{}); err != nil {
 			return errUsage{fmt.Errorf("--registry: %w", err)}
 		}
+	}
+	switch {
+	case r.Carrier != "" && r.Carrier != "registry" && r.Carrier != "bucket":
+		return errUsage{fmt.Errorf("--carrier %s: it is registry or bucket", r.Carrier)}
+	case r.Shards < 0 || r.Shards > maxShards:
+		return errUsage{fmt.Errorf("--shards %d: from 1 to %d", r.Shards, maxShards)}
 	}
 	return nil
 }

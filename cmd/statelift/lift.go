@@ -30,6 +30,11 @@ type request struct {
 	Checksum string `json:"checksum,omitempty"`
 	Registry string `json:"registry,omitempty"`
 	Store    string `json:"store,omitempty"`
+	// Of the cluster; without a context the run is a rehearsal.
+	Context   string `json:"context,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	Carrier   string `json:"carrier,omitempty"`
+	Shards    int    `json:"shards,omitempty"`
 }
 
 // lift is an open workspace with its pipeline.
@@ -129,6 +134,9 @@ func (g *globals) runner(l *lift, deps stages.Deps, ledgers *pipeline.Ledgers, b
 	if deps.Store != "" {
 		granted |= pipeline.Bucket
 	}
+	if deps.Context != "" {
+		granted |= pipeline.Cluster
+	}
 	logger := g.logger(log)
 	return &pipeline.Runner{
 		Stages: stages.All(deps), Granted: granted, Version: programVersion(),
@@ -155,6 +163,7 @@ func observe(log *slog.Logger, e pipeline.Event) {
 func (r request) deps(choices decisions.Decisions, lookAgain bool) (stages.Deps, error) {
 	d := stages.Deps{
 		Source: r.Source, Checksum: r.Checksum, Registry: r.Registry, Store: r.Store,
+		Context: r.Context, Namespace: r.Namespace, Carrier: r.Carrier, Shards: r.Shards,
 		Decisions: choices, LookAgain: lookAgain, Version: programVersion(),
 	}
 	var err error
@@ -196,6 +205,10 @@ func remember(w workspace.Workspace, req request) (request, error) {
 		req.Source, req.Checksum = old.Source, old.Checksum
 		req.Registry = cmp.Or(req.Registry, old.Registry)
 		req.Store = cmp.Or(req.Store, old.Store)
+		req.Context = cmp.Or(req.Context, old.Context)
+		req.Namespace = cmp.Or(req.Namespace, old.Namespace)
+		req.Carrier = cmp.Or(req.Carrier, old.Carrier)
+		req.Shards = cmp.Or(req.Shards, old.Shards)
 	case strings.Contains(req.Source, "://"):
 	default:
 		// The workspace may be used from another directory the next time.

@@ -22,8 +22,9 @@ func newPlan(g *globals) *cobra.Command {
 		Short: "Dry run: scan, split, plan, report; touches only the workspace",
 		Long: `Scan SOURCE, decide for every path where it belongs, and write the plan and the
 report. Nothing outside the workspace is written, and no network is used unless
-SOURCE is a URL. Without SOURCE the plan is made again with the statelift.yaml of
-the workspace.`,
+SOURCE is a URL or a cluster is named with --context: that one is looked at, and
+the report says whether it can serve the plan. Without SOURCE the plan is made
+again with the statelift.yaml of the workspace.`,
 		Example: `  statelift plan /
   statelift plan /srv/old-host -w lift && xdg-open lift/report.html
   statelift plan --json host.tar.gz | jq .volumes`,
@@ -40,6 +41,7 @@ the workspace.`,
 		},
 	}
 	cmd.Flags().StringVar(&req.Checksum, "checksum", "", "what the archive must be: sha256:HEX")
+	targetFlags(cmd, &req)
 	return cmd
 }
 
@@ -59,7 +61,8 @@ func (g *globals) plan(ctx context.Context, req request) (_ *planSummary, err er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	l.runner.Granted = pipeline.Local
+	// Of the cluster it looks at the target only.
+	l.runner.Granted &= pipeline.Local | pipeline.Cluster
 	runErr := l.runner.Run(ctx, "report")
 	var incomplete *pipeline.Incomplete
 	if runErr != nil && !errors.As(runErr, &incomplete) {

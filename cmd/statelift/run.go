@@ -41,12 +41,16 @@ URL. Without SOURCE it goes on with what the workspace remembers: what was
 confirmed is not done again.
 
 Without --registry and --store the run is a rehearsal: images in images/, objects
-in store/, volumes in volumes/, with the same code and the same proofs.
+in store/, volumes in volumes/, with the same code and the same proofs. With
+--context it goes into that cluster: the target is looked at first, volumes are
+filled and proved by Jobs there, and only then do the workloads start. That needs
+a --registry which the cluster can pull from.
 Credentials come from the environment (AWS_ACCESS_KEY_ID and the like) and from
 the registry's usual files, never from the command line.`,
 		Example: `  statelift run /srv/old-host
   statelift run / --until plan
   statelift run host.tar.zst --checksum sha256:4f1c…
+  statelift run --context prod --namespace shop --registry registry.example/lift /srv/old-host
   statelift run --store 's3://lift/objects?endpoint=https://s3.example' --registry registry.example/lift /srv/old-host`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -68,9 +72,8 @@ the registry's usual files, never from the command line.`,
 	// It fails for a flag that is not there; the test of the completion sees that.
 	_ = cmd.RegisterFlagCompletionFunc("until", cobra.FixedCompletions(stageNames(), cobra.ShellCompDirectiveNoFileComp))
 	f.StringVar(&o.Checksum, "checksum", "", "what the archive must be: sha256:HEX")
-	f.StringVar(&o.Registry, "registry", "", "push images to this registry, as HOST/PREFIX")
 	g.patience.register(cmd)
-	f.StringVar(&o.Store, "store", "", "put objects there: a directory, or s3://BUCKET/PREFIX?endpoint=URL")
+	farFlags(cmd, &o.request)
 	return cmd
 }
 
