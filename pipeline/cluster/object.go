@@ -9,7 +9,6 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-
 // Ref names one object of a cluster.
 type Ref struct {
 	APIVersion string `json:"apiVersion"`

@@ -23,16 +23,16 @@ type View struct {
 	namespace string
 	main      informers.SharedInformerFactory
 	events    informers.SharedInformerFactory
-	changed   chan struct{}
 
 	mu      sync.Mutex
+	changed chan struct{} // closed at the next change
 	refused error
 }
 
 // Watch opens a view of the objects with those labels and of all events of the
 // namespace. It returns when all was read once. The view ends with ctx.
 func (c *Cluster) Watch(ctx context.Context, selector string) (*View, error) {
-	v := &View{namespace: c.Namespace, changed: make(chan struct{}, 1)}
+	v := &View{namespace: c.Namespace, changed: make(chan struct{})}
 	v.main = informers.NewSharedInformerFactoryWithOptions(c.Client, 0, informers.WithNamespace(c.Namespace),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = selector }))
 	v.events = informers.NewSharedInformerFactoryWithOptions(c.Client, 0, informers.WithNamespace(c.Namespace))
@@ -76,10 +76,10 @@ func (c *Cluster) Watch(ctx context.Context, selector string) (*View, error) {
 }
 
 func (v *View) tell() {
-	select {
-	case v.changed <- struct{}{}:
-	default:
-	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	close(v.changed)
+	v.changed = make(chan struct{})
 }
 
 // refuse keeps what will not get better by asking again.
@@ -100,8 +100,12 @@ func (v *View) Err() error {
 	return v.refused
 }
 
-// Changed is told when anything changed since it was last read. One reader.
-func (v *View) Changed() <-chan struct{} { return v.changed }
+// Changed is closed at the next change. Who takes it before looking misses none.
+func (v *View) Changed() <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.changed
+}
 
 // Job is nil when there is none.
 func (v *View) Job(name string) *batchv1.Job {

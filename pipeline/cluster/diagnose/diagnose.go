@@ -1,0 +1,107 @@
+// Package diagnose says in plain words why something in a cluster does not go
+// on, and what to do about it. It is a function from objects to findings: it
+// asks nobody.
+//
+// The reasons and messages that it looks for are those of the kubelet
+// (k8s.io/kubernetes/pkg/kubelet/images/types.go, …/events/event.go,
+// …/eviction), of the scheduler (…/pkg/scheduler/framework/plugins), of the Job
+// controller (batch/v1) and of the volume controller
+// (…/pkg/controller/volume/events); the cluster's own words are in the evidence,
+// so that nothing is lost where the words are others.
+package diagnose
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Level says what a finding means for who waits.
+type Level uint8
+
+// The levels.
+const (
+	Passing  Level = iota // it may pass by itself, and often does
+	Doubtful              // it may pass by itself, but somebody should look
+	Stuck                 // nothing changes until somebody does something
+)
+
+// Finding is one thing that is in the way.
+type Finding struct {
+	Level    Level
+	About    string // KIND NAME
+	What     string // what is wrong, one sentence without a full stop
+	Remedy   string // what to do, "" when there is nothing better than waiting
+	Evidence string // the cluster's own words
+}
+
+// String is for people: what, the cluster's words, the remedy.
+func (f Finding) String() string {
+	s := f.About + ": " + f.What
+	if f.Evidence != "" {
+		s += " (" + f.Evidence + ")"
+	}
+	if f.Remedy != "" {
+		s += "; " + f.Remedy
+	}
+	return s
+}
+
+// Scene is what is known of one thing that is waited for. Any part may be nil.
+type Scene struct {
+	Job    *batchv1.Job
+	Owner  string // KIND NAME of another controller of the Pods
+	Want   int    // how many Pods it should have
+	Pods   []*corev1.Pod
+	Claims []*corev1.PersistentVolumeClaim // that the Pods mount
+	Events []*corev1.Event                 // about any of these
+}
+
+// Explain lists what is in the way, the worst first; nothing when all goes on as
+// it should.
+func Explain(s Scene) []Finding {
+	var out []Finding
+	if s.Job != nil {
+		out = append(out, job(s)...)
+	}
+	for _, p := range s.Pods {
+		out = append(out, pod(p, s.eventsOf(string(p.UID)))...)
+	}
+	for _, c := range s.Claims {
+		out = append(out, claim(c, s.eventsOf(string(c.UID)))...)
+	}
+	out = append(out, refused(s)...)
+	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Level, a.Level) })
+	return slices.Compact(out)
+}
+
+// eventsOf are the events of one object, the last first.
+func (s Scene) eventsOf(uid string) []*corev1.Event {
+	var out []*corev1.Event
+	for _, e := range s.Events {
+		if string(e.InvolvedObject.UID) == uid {
+			out = append(out, e)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *corev1.Event) int { return lastSeen(b).Compare(lastSeen(a)) })
+	return out
+}
+
+// has reports whether text holds one of the parts, whatever the case.
+func has(text string, parts ...string) bool {
+	text = strings.ToLower(text)
+	return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(text, strings.ToLower(p)) })
+}
+
+// oneLine makes evidence fit into a sentence.
+func oneLine(s string) string {
+	const most = 400
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return s
+}

@@ -1,0 +1,227 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/statelift/statelift/pipeline/cluster"
+	"github.com/statelift/statelift/pipeline/cluster/diagnose"
+	"github.com/statelift/statelift/pipeline/handoff"
+)
+
+// attempts is how often a Job is made for one volume in one run: it may have
+// ended without leaving its receipt, or be removed by somebody.
+const attempts = 3
+
+// copy has one volume filled and proved by its Job, and keeps the receipt in the
+// ledger.
+func (r *run) copy(ctx context.Context, v *volume) error {
+	for n := 1; ; n++ {
+		uid, err := r.startJob(ctx, v)
+		if err != nil {
+			return err
+		}
+		job, err := r.await(ctx, v, uid)
+		if err != nil {
+			return err
+		}
+		receipt, err := r.collect(ctx, v, uid)
+		switch {
+		case err == nil:
+			v.state.Receipt = &receipt
+			r.bar.done(v)
+			r.Log.Info("volume is filled", "volume", v.Name, "proved", receipt.Proved, "files", receipt.Files, "bytes", receipt.Bytes, "took", took(job))
+			return r.keep(ctx, v.Name, v.state)
+		case n == attempts:
+			return err
+		}
+		r.Log.Warn("the Job is run again, and proves again", "volume", v.Name, "because", err)
+	}
+}
+
+func took(j *batchv1.Job) string {
+	if j == nil || j.Status.StartTime == nil || j.Status.CompletionTime == nil {
+		return "unknown"
+	}
+	return j.Status.CompletionTime.Sub(j.Status.StartTime.Time).String()
+}
+
+// startJob makes the Job, or finds the one that an earlier run made for the same
+// claim. One that failed, that was for another claim, or that could not make a
+// Pod, is replaced: its template cannot be changed, and a controller that was
+// refused waits long before it tries again.
+func (r *run) startJob(ctx context.Context, v *volume) (types.UID, error) {
+	ref := cluster.RefOf(v.job)
+	live, err := r.cluster.Live(ctx, ref)
+	if err != nil {
+		return "", err
+	}
+	if live != nil && live.GetLabels()[cluster.WorkspaceLabel] == r.identity {
+		if why := r.replaceJob(v, live.GetUID()); why != "" {
+			r.Log.Info("an earlier Job is replaced", "volume", v.Name, "because", why)
+			r.saveLogs(ctx, v.Name, r.view.JobPods(live.GetUID()))
+			if err := r.removeObject(ctx, live); err != nil {
+				return "", err
+			}
+		}
+	}
+	done, err := r.apply(ctx, v.job)
+	if err != nil {
+		return "", err
+	}
+	v.state.Job = done.UID
+	return done.UID, r.keep(ctx, v.Name, v.state)
+}
+
+// replaceJob says why an earlier Job is of no use, "" when it is.
+func (r *run) replaceJob(v *volume, uid types.UID) string {
+	job := r.view.Job(v.job.GetName())
+	pods := r.view.JobPods(uid)
+	switch {
+	case uid != v.state.Job:
+		return "it was for another claim"
+	case job == nil || job.UID != uid:
+		return ""
+	case diagnose.OutcomeOf(job) == diagnose.Failed:
+		return "it failed"
+	case diagnose.OutcomeOf(job) == diagnose.Going && len(pods) == 0:
+		return "it has no Pod"
+	case diagnose.OutcomeOf(job) == diagnose.Going && !slices.ContainsFunc(pods, alive):
+		return "its Pod does not start"
+	}
+	return ""
+}
+
+func alive(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodRunning || p.Status.Phase == corev1.PodSucceeded
+}
+
+// errGone says that somebody removed a Job that is waited for.
+type errGone struct{ name string }
+
+func (e errGone) Error() string { return "Job " + e.name + " was removed by somebody" }
+
+// await waits until a Job has come to its end, and says what is in the way as
+// soon as it shows.
+func (r *run) await(ctx context.Context, v *volume, uid types.UID) (*batchv1.Job, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	name := v.job.GetName()
+	follow := r.newFollower(v)
+	defer follow.wait()
+	defer stop()
+	watcher := r.newWatcher("volume", v.Name)
+	for {
+		changed := r.view.Changed()
+		if err := r.view.Err(); err != nil {
+			return nil, cluster.Explain(r.cluster.Context, err)
+		}
+		job := r.view.Job(name)
+		if job != nil && job.UID == uid {
+			watcher.seen = true
+			pods := r.view.JobPods(uid)
+			follow.pods(ctx, pods)
+			switch diagnose.OutcomeOf(job) {
+			case diagnose.Succeeded:
+				return job, nil
+			case diagnose.Failed:
+				return job, r.failed(ctx, v, job, pods)
+			}
+			if err := watcher.look(r.scene(v, job, pods)); err != nil {
+				r.saveLogs(ctx, v.Name, pods)
+				return nil, err
+			}
+		} else if watcher.seen {
+			return nil, errGone{name}
+		}
+		if err := r.pause(ctx, changed); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// pause waits for a change, and a second at most: what stays as it is also means
+// something after a while.
+func (r *run) pause(ctx context.Context, changed <-chan struct{}) error {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return nil
+}
+
+// scene is what is known of a copy.
+func (r *run) scene(v *volume, job *batchv1.Job, pods []*corev1.Pod) diagnose.Scene {
+	s := diagnose.Scene{Job: job, Want: 1, Pods: unfinished(pods)}
+	about := []types.UID{job.UID}
+	if claim := r.view.Claim(v.claim.GetName()); claim != nil {
+		s.Claims = append(s.Claims, claim)
+		about = append(about, claim.UID)
+	}
+	for _, p := range pods {
+		about = append(about, p.UID)
+	}
+	s.Events = r.view.Events(r.began.Add(-time.Minute), about...)
+	return s
+}
+
+// unfinished leaves out Pods that failed while another one goes on.
+func unfinished(pods []*corev1.Pod) []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, p := range pods {
+		if p.Status.Phase != corev1.PodFailed {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// failed explains a Job that gave up. A copy that was made and differs is no
+// failure of the Job: its receipt tells.
+func (r *run) failed(ctx context.Context, v *volume, job *batchv1.Job, pods []*corev1.Pod) error {
+	files := r.saveLogs(ctx, v.Name, pods)
+	for _, p := range pods {
+		if short, ok := shortReceipt(p); ok && !short.Proved {
+			return nil
+		}
+	}
+	lines := []string{}
+	for _, f := range diagnose.Explain(diagnose.Scene{Job: job, Pods: pods, Events: r.scene(v, job, pods).Events}) {
+		lines = append(lines, f.String())
+	}
+	if len(files) > 0 {
+		lines = append(lines, "the logs are in "+strings.Join(files, ", "))
+	}
+	return fmt.Errorf("%s", strings.Join(lines, "\n  "))
+}
+
+// collect reads the receipt from the log of the Pod that made the copy, and
+// compares it with what the Pod's termination message says and with the seed.
+func (r *run) collect(ctx context.Context, v *volume, uid types.UID) (handoff.Receipt, error) {
+	pods := r.view.JobPods(uid)
+	// The last one that ended.
+	slices.SortFunc(pods, func(a, b *corev1.Pod) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
+	for _, p := range pods {
+		short, ok := shortReceipt(p)
+		if !ok {
+			continue
+		}
+		receipt, err := r.readReceipt(ctx, p.Name)
+		if err != nil {
+			return receipt, err
+		}
+		return receipt, checkReceipt(receipt, short, v)
+	}
+	return handoff.Receipt{}, fmt.Errorf("the Pod of Job %s is gone, and the receipt with it", v.job.GetName())
+}

@@ -1,0 +1,163 @@
+package install
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/statelift/statelift/pipeline/atomicfile"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/oci"
+	"github.com/statelift/statelift/pipeline/seed"
+	"github.com/statelift/statelift/pipeline/workspace"
+)
+
+// copyContainer is the container of a copy Job's Pod.
+const copyContainer = "copy"
+
+// lastWords are what a copy writes as its termination message.
+type lastWords struct {
+	Volume      string `json:"volume"`
+	Seed        string `json:"seed"`
+	CopyTree    string `json:"copyTree"`
+	Proved      bool   `json:"proved"`
+	Differences int64  `json:"differences"`
+}
+
+// shortReceipt is the termination message of a copy that came to its end; with
+// another end it is the reason, and no receipt.
+func shortReceipt(p *corev1.Pod) (s lastWords, ok bool) {
+	for _, c := range p.Status.ContainerStatuses {
+		if c.Name != copyContainer || c.State.Terminated == nil {
+			continue
+		}
+		err := json.Unmarshal([]byte(c.State.Terminated.Message), &s)
+		return s, err == nil && s.Seed != ""
+	}
+	return s, false
+}
+
+// The lines of a copy's log that are meant for this program.
+const (
+	receiptLine  = "receipt: "
+	progressLine = "progress: "
+)
+
+// readReceipt finds the receipt in the log of a Pod.
+func (r *run) readReceipt(ctx context.Context, pod string) (receipt handoff.Receipt, err error) {
+	found := ""
+	err = r.cluster.Lines(ctx, pod, copyContainer, false, func(line string) {
+		if text, ok := strings.CutPrefix(line, receiptLine); ok {
+			found = text
+		}
+	})
+	if err != nil {
+		return receipt, err
+	}
+	if found == "" {
+		return receipt, fmt.Errorf("the log of Pod %s holds no receipt", pod)
+	}
+	if err := json.Unmarshal([]byte(found), &receipt); err != nil {
+		return receipt, fmt.Errorf("the receipt in the log of Pod %s: %w", pod, err)
+	}
+	return receipt, nil
+}
+
+// checkReceipt takes nobody's word: what a Pod says of itself must agree in both
+// places, and be about this volume, this seed and its tree.
+func checkReceipt(receipt handoff.Receipt, s lastWords, v *volume) error {
+	switch {
+	case receipt.Seed != s.Seed, receipt.CopyTree != s.CopyTree, receipt.Proved != s.Proved, receipt.DifferenceCount != s.Differences:
+		return errors.New("the receipt in the log is not the one of the termination message")
+	case receipt.Volume != v.Name:
+		return fmt.Errorf("the receipt is of volume %s", receipt.Volume)
+	case receipt.Seed != v.seed.Digest:
+		return fmt.Errorf("the receipt is of seed %s, not of %s", receipt.Seed, v.seed.Digest)
+	case receipt.SourceTree != v.seed.Tree:
+		return fmt.Errorf("the receipt is of a source with the tree %s, not %s", receipt.SourceTree, v.seed.Tree)
+	case receipt.Proved && receipt.DifferenceCount > 0, receipt.Proved && receipt.CopyTree != receipt.SourceTree && len(receipt.NotCompared) == 0:
+		return errors.New("the receipt contradicts itself: it is called proved and names differences")
+	}
+	return nil
+}
+
+// writeReceipt writes what the ledger knows of a proof: the receipt, and beside
+// it the listing, which for a proved copy is that of the seed.
+func (r *run) writeReceipt(ctx context.Context, v *volume) (handoff.ReceiptFile, error) {
+	receipt := *v.state.Receipt
+	fail := func(err error) (handoff.ReceiptFile, error) {
+		return handoff.ReceiptFile{}, fmt.Errorf("receipt of volume %s: %w", v.Name, err)
+	}
+	receipt.Listing = v.Name + ".listing"
+	listing := r.Workspace.Path(workspace.Receipts, receipt.Listing)
+	if receipt.Proved && receipt.CopyTree == receipt.SourceTree {
+		if err := r.writeListing(ctx, v, listing); err != nil {
+			return fail(err)
+		}
+	} else if err := os.Remove(listing); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fail(err)
+	}
+	data, err := json.MarshalIndent(receipt, "", "  ")
+	if err != nil {
+		return fail(err)
+	}
+	data = append(data, '\n')
+	file := handoff.ReceiptFile{Volume: v.Name, File: v.Name + ".json", SHA256: oci.Sum(data), Proved: receipt.Proved}
+	return file, atomicfile.Write(r.Workspace.Path(workspace.Receipts, file.File), data, 0o600)
+}
+
+func (r *run) writeListing(ctx context.Context, v *volume, name string) error {
+	layout, err := oci.Open(r.Workspace.Path(workspace.Seeds))
+	if err != nil {
+		return err
+	}
+	d, err := seed.Find(layout, v.Name)
+	if err != nil {
+		return err
+	}
+	if string(d.Digest) != v.seed.Digest {
+		return fmt.Errorf("%s has the seed %s, not %s: run the stage seed again", layout, d.Digest, v.seed.Digest)
+	}
+	s, err := seed.Open(ctx, layout, d)
+	if err != nil {
+		return err
+	}
+	in, err := s.Listing(ctx)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return atomicfile.WriteTo(name, 0o600, func(w io.Writer) error {
+		_, err := io.Copy(w, in)
+		return err
+	})
+}
+
+// dropOtherReceipts removes those of volumes that there are no more.
+func (r *run) dropOtherReceipts(keep []handoff.ReceiptFile) error {
+	names := map[string]bool{}
+	for _, k := range keep {
+		names[k.Volume+".json"], names[k.Volume+".listing"] = true, true
+	}
+	dir := r.Workspace.Path(workspace.Receipts)
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("receipts: %w", err)
+	}
+	for _, e := range list {
+		if names[e.Name()] || !e.Type().IsRegular() {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("receipts: %w", err)
+		}
+	}
+	return nil
+}

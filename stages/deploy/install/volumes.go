@@ -1,0 +1,259 @@
+package install
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/cluster"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/stages/deploy"
+)
+
+// volume is one volume on its way.
+type volume struct {
+	handoff.Volume
+	seed  handoff.Seed
+	claim *unstructured.Unstructured
+	job   *unstructured.Unstructured // nil for one that starts empty
+	state filling
+}
+
+// volumes makes the claims, has every one with a seed filled and proved, and
+// returns the receipts in the order of the plan. Workloads that use a volume
+// which is filled anew are taken down before.
+func (r *run) volumes(ctx context.Context) ([]handoff.ReceiptFile, error) {
+	list, err := r.pair()
+	if err != nil {
+		return nil, err
+	}
+	var fill []*volume
+	for _, v := range list {
+		needed, err := r.judge(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		if needed {
+			fill = append(fill, v)
+		}
+	}
+	if err := r.takeDown(ctx, fill); err != nil {
+		return nil, err
+	}
+	for _, v := range list {
+		if err := r.makeClaim(ctx, v); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.fill(ctx, fill); err != nil {
+		return nil, err
+	}
+	return r.finish(ctx, list)
+}
+
+// pair finds claim and Job of each volume among the manifests.
+func (r *run) pair() ([]*volume, error) {
+	claims, jobs := map[string]*unstructured.Unstructured{}, map[string]*unstructured.Unstructured{}
+	for _, u := range r.objects.claims {
+		claims[u.GetName()] = u
+	}
+	for _, u := range r.objects.jobs {
+		jobs[claimOf(u)] = u
+	}
+	var out []*volume
+	for _, v := range r.plan.Volumes {
+		name := r.plan.ObjectName(v.Name)
+		it := &volume{Volume: v, seed: r.seeds[v.Name], claim: claims[name]}
+		if it.claim == nil {
+			return nil, fmt.Errorf("volume %s has no claim among the manifests: run the stage manifests again", v.Name)
+		}
+		if v.Seed {
+			if it.job = jobs[name]; it.job == nil || it.seed.Digest == "" {
+				return nil, fmt.Errorf("volume %s has no copy Job among the manifests: run the stages seed and manifests again", v.Name)
+			}
+		}
+		out = append(out, it)
+	}
+	// Shares have claims, too.
+	for name, u := range claims {
+		if !slices.ContainsFunc(out, func(v *volume) bool { return v.claim.GetName() == name }) {
+			r.objects.config = append(r.objects.config, u)
+		}
+	}
+	return out, nil
+}
+
+// claimOf is the claim that a Job or workload's Pods mount as a volume; of a
+// copy Job there is one.
+func claimOf(u *unstructured.Unstructured) string {
+	for _, name := range claimsOf(u) {
+		return name
+	}
+	return ""
+}
+
+// claimsOf are all claims that the Pods of an object mount.
+func claimsOf(u *unstructured.Unstructured) []string {
+	path := []string{"spec", "template", "spec", "volumes"}
+	if u.GetKind() == "CronJob" {
+		path = append([]string{"spec", "jobTemplate"}, path...)
+	}
+	list, _, err := unstructured.NestedSlice(u.Object, path...)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, v := range list {
+		m, ok := v.(map[string]any)
+		if !ok {
+			continue
+		}
+		if name, ok, err := unstructured.NestedString(m, "persistentVolumeClaim", "claimName"); ok && err == nil {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// judge tells whether a volume must be filled. The claim says it by its UID, not
+// by its name: one that was deleted and made again is empty.
+func (r *run) judge(ctx context.Context, v *volume) (needed bool, err error) {
+	if v.job == nil {
+		return false, nil
+	}
+	if v.state, err = r.filling(ctx, v.Name); err != nil {
+		return false, err
+	}
+	live, err := r.cluster.Live(ctx, cluster.RefOf(v.claim))
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case live == nil, live.GetDeletionTimestamp() != nil, live.GetUID() != v.state.Claim:
+		return true, nil
+	case v.state.Seed == v.seed.Digest:
+		return !v.state.proved(), nil
+	case v.state.Served:
+		return false, &pipeline.Blocked{Question: fmt.Sprintf(
+			"volume %s in %s was filled from seed %s, and its application has been started since; the source has other content by now (seed %s). "+
+				"Choose: keep what is there (run with the source as it was), or give up what the application has written since: statelift clean --volumes, then run again",
+			v.Name, r.cluster, short(v.state.Seed), short(v.seed.Digest))}
+	}
+	return true, r.replaceClaim(ctx, v, live.GetUID())
+}
+
+func short(digest string) string {
+	const algorithm, digits = len("sha256:"), 12
+	return digest[:min(len(digest), algorithm+digits)]
+}
+
+// replaceClaim removes a claim that was filled, at least in part, from another
+// seed and that no application has seen yet.
+func (r *run) replaceClaim(ctx context.Context, v *volume, uid types.UID) error {
+	r.Log.Info("a copy of an older seed is replaced", "volume", v.Name)
+	if err := r.removeUsers(ctx, v.claim.GetName()); err != nil {
+		return err
+	}
+	ref := cluster.RefOf(v.claim)
+	if err := r.cluster.Remove(ctx, ref, uid); err != nil {
+		return err
+	}
+	return r.cluster.Gone(ctx, ref, uid, r.options.Patience)
+}
+
+// makeClaim applies the claim, after one of that name that is being deleted is
+// gone, and notes a new one in the ledger before anything is written to it.
+func (r *run) makeClaim(ctx context.Context, v *volume) error {
+	ref := cluster.RefOf(v.claim)
+	live, err := r.cluster.Live(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if live != nil && live.GetDeletionTimestamp() != nil {
+		r.Log.Info("the claim is being deleted; waiting for its end", "volume", v.Name)
+		if err := r.removeUsers(ctx, ref.Name); err != nil {
+			return err
+		}
+		if err := r.cluster.Gone(ctx, ref, live.GetUID(), r.options.Patience); err != nil {
+			return fmt.Errorf("%w: a Pod still uses it; kubectl -n %s describe pvc %s names it", err, r.cluster.Namespace, ref.Name)
+		}
+	}
+	done, err := r.apply(ctx, v.claim)
+	if err != nil || v.job == nil || done.UID == v.state.Claim && v.state.Seed == v.seed.Digest {
+		return err
+	}
+	v.state = filling{Claim: done.UID, Seed: v.seed.Digest}
+	return r.keep(ctx, v.Name, v.state)
+}
+
+// fill has the volumes filled, several at once. One that fails lets the others
+// come to their end: what they copied is not copied again.
+func (r *run) fill(ctx context.Context, list []*volume) error {
+	if len(list) == 0 {
+		return nil
+	}
+	if r.upload.Carrier == "" || r.upload.Copier == "" {
+		return &pipeline.Blocked{Question: "the cluster reads the seeds from a registry or a bucket, and none was given", Where: "--registry, --store"}
+	}
+	if err := r.giveCredentials(ctx); err != nil {
+		return err
+	}
+	r.bar = newVolumesBar(r.Progress, list)
+	defer r.bar.end()
+	errs := make([]error, len(list))
+	var group errgroup.Group
+	group.SetLimit(r.options.Parallel)
+	for i, v := range list {
+		group.Go(func() error {
+			if errs[i] = r.copy(ctx, v); errs[i] != nil {
+				errs[i] = fmt.Errorf("volume %s: %w", v.Name, errs[i])
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	return join(errs)
+}
+
+// finish writes the receipts, and says from now on that applications write to
+// the volumes.
+func (r *run) finish(ctx context.Context, list []*volume) ([]handoff.ReceiptFile, error) {
+	out := []handoff.ReceiptFile{}
+	var differ []error
+	for _, v := range list {
+		if v.job == nil {
+			continue
+		}
+		file, err := r.writeReceipt(ctx, v)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, file)
+		if !v.state.proved() {
+			differ = append(differ, &deploy.DifferError{Receipt: *v.state.Receipt})
+		}
+	}
+	if err := r.dropOtherReceipts(out); err != nil {
+		return nil, err
+	}
+	if len(differ) > 0 {
+		return nil, join(differ)
+	}
+	for _, v := range list {
+		if v.job == nil || v.state.Served {
+			continue
+		}
+		v.state.Served = true
+		if err := r.keep(ctx, v.Name, v.state); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
