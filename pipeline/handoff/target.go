@@ -8,10 +8,13 @@ type Target struct {
 	Namespace string `json:"namespace,omitempty"`
 	Server    string `json:"server,omitempty"`  // address of the API, for people
 	Version   string `json:"version,omitempty"` // gitVersion of the server
-	// NamespaceExists is false when deploy would make the namespace.
+	// NamespaceExists is false when deploy would make the namespace, or made it.
 	NamespaceExists bool `json:"namespaceExists,omitempty"`
-	// PodSecurity is the level that the namespace enforces: privileged, baseline
-	// or restricted (Pod Security Admission).
+	// NamespaceLeaving is true while the namespace is being deleted.
+	NamespaceLeaving bool `json:"namespaceLeaving,omitempty"`
+	// PodSecurity is the level that labels of the namespace enforce: privileged,
+	// baseline or restricted (Pod Security Admission). "" is none: the cluster's
+	// own default holds, which nobody can ask for.
 	PodSecurity    string         `json:"podSecurity,omitempty"`
 	StorageClasses []StorageClass `json:"storageClasses,omitempty"`
 	Quotas         []Quota        `json:"quotas,omitempty"`
@@ -38,8 +41,11 @@ type StorageClass struct {
 	AccessModes []string `json:"accessModes,omitempty"`
 	Known       bool     `json:"known"`
 	Driver      string   `json:"driver,omitempty"` // for people: "Ceph RBD"
-	// Fact is where AccessModes are from.
+	// Fact is the address of the documentation that AccessModes are from.
 	Fact string `json:"fact,omitempty"`
+	// NoOwners is why files there cannot have the owners that they had; "" when
+	// they can.
+	NoOwners string `json:"noOwners,omitempty"`
 	// Notes are what a user of the class should know.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -50,7 +56,11 @@ type Quota struct {
 	Name     string `json:"name"`     // of the ResourceQuota
 	Resource string `json:"resource"` // requests.storage, persistentvolumeclaims, pods, …
 	Hard     int64  `json:"hard"`
-	Used     int64  `json:"used"`
+	// Used is what others use: what this workspace made is not in it.
+	Used int64 `json:"used"`
+	// Scopes are what Pods the quota counts: NotTerminating, or PriorityClass In
+	// high,low; all when there are none.
+	Scopes []string `json:"scopes,omitempty"`
 }
 
 // Limit is one bound of a LimitRange.
@@ -60,6 +70,10 @@ type Limit struct {
 	Resource string `json:"resource"` // cpu, memory, storage
 	Min      int64  `json:"min,omitempty"`
 	Max      int64  `json:"max,omitempty"`
+	// Default and Request are what a container gets that names no limit and no
+	// request.
+	Default int64 `json:"default,omitempty"`
+	Request int64 `json:"request,omitempty"`
 }
 
 // Node is where Pods can run.
@@ -91,6 +105,8 @@ type Permission struct {
 	Resource  string `json:"resource"`
 	Namespace string `json:"namespace,omitempty"` // "" is the whole cluster
 	For       string `json:"for"`                 // what needs it
+	// Optional ones are needed by some plans only, or make the report poorer.
+	Optional bool `json:"optional,omitempty"`
 }
 
 // Block is why the target cannot serve the plan, with the choices that a person
