@@ -21,15 +21,17 @@ import (
 
 // explanation is what `statelift explain --json` prints for a path.
 type explanation struct {
-	Path        hostpath.Path    `json:"path"`
-	Type        string           `json:"type"`
-	Size        int64            `json:"size"`
-	Package     string           `json:"package,omitempty"`
-	State       catalog.State    `json:"state,omitempty"`
-	Class       claim.Class      `json:"class"`
-	Destination string           `json:"destination"`
-	Claim       claim.Claim      `json:"claim"`     // that won
-	RunnersUp   []claim.Claimant `json:"runnersUp"` // from the strongest to the weakest, each with why it lost
+	Path        hostpath.Path `json:"path"`
+	Type        string        `json:"type"`
+	Size        int64         `json:"size"`
+	Package     string        `json:"package,omitempty"`
+	State       catalog.State `json:"state,omitempty"`
+	Class       claim.Class   `json:"class"`
+	Destination string        `json:"destination"`
+	// Rewritten are the settings in it that are others in the cluster.
+	Rewritten []handoff.Rewrite `json:"rewritten,omitempty"`
+	Claim     claim.Claim       `json:"claim"`     // that won
+	RunnersUp []claim.Claimant  `json:"runnersUp"` // from the strongest to the weakest, each with why it lost
 }
 
 func newExplain(g *globals) *cobra.Command {
@@ -110,6 +112,11 @@ func explain(e catalog.Placed, resolver *claim.Resolver, plan handoff.Plan) expl
 		Path: e.Path, Type: string(e.Type), Size: e.Size, Package: e.Package, State: e.State, Class: e.Class,
 		Destination: destination(e, plan),
 	}
+	for _, r := range plan.Rewrites {
+		if r.Path == e.Path {
+			x.Rewritten = append(x.Rewritten, r)
+		}
+	}
 	for _, c := range resolver.Claimants(e.Subject()) {
 		if c.ID == e.Claim {
 			x.Claim = c.Claim
@@ -124,6 +131,9 @@ func explain(e catalog.Placed, resolver *claim.Resolver, plan handoff.Plan) expl
 func destination(e catalog.Placed, plan handoff.Plan) string {
 	switch e.Class {
 	case claim.Image:
+		if in := fileSet("ConfigMap", plan.Configs, e.Path); in != "" {
+			return "image layer, and rewritten " + in
+		}
 		return "image layer"
 	case claim.Config:
 		return cmp.Or(fileSet("ConfigMap", plan.Configs, e.Path), "ConfigMap")
@@ -171,6 +181,9 @@ func (x explanation) write(w io.Writer) {
 	fmt.Fprintf(w, "%s\n", x.Path)
 	fmt.Fprintf(w, "  class        %s\n", x.Class)
 	fmt.Fprintf(w, "  goes to      %s\n", x.Destination)
+	for _, r := range x.Rewritten {
+		fmt.Fprintf(w, "  rewritten    line %d: %s is %s instead of %s, for %s: %s\n", r.Line, r.What, cmp.Or(r.New, "empty"), cmp.Or(r.Old, "nothing"), strings.Join(r.For, ", "), r.Why)
+	}
 	fmt.Fprintf(w, "  because      %s (%s confidence)\n", x.Claim.Reason, x.Claim.Confidence)
 	fmt.Fprintf(w, "  says         %s\n", x.Claim.By)
 	for _, e := range x.Claim.Evidence {

@@ -32,6 +32,8 @@ type Plan struct {
 	HostAliases []HostAlias `json:"hostAliases,omitempty"`
 	// Mentions are places where configuration names the host itself.
 	Mentions []Mention `json:"mentions,omitempty"`
+	// Rewrites are what is said otherwise in the cluster than on the host.
+	Rewrites []Rewrite `json:"rewrites,omitempty"`
 	// Patched are files of packages whose content somebody changed.
 	Patched []hostpath.Path `json:"patched,omitempty"`
 }
@@ -131,6 +133,8 @@ type Port struct {
 	Name     string `json:"name"` // IANA_SVC_NAME, at most 15 characters
 	Number   int32  `json:"number"`
 	Protocol string `json:"protocol"` // TCP, UDP
+	// From are the workloads that alone reach it; none is everybody.
+	From []string `json:"from,omitempty"`
 }
 
 // Origin is what stands behind a mount.
@@ -219,6 +223,37 @@ type KeyFile struct {
 	// Copied is for a service that refuses a root-owned file: an init container
 	// copies it into an emptyDir with owner and mode.
 	Copied bool `json:"copied,omitempty"`
+	// Edits are made in the file's content, in their order. Size is that after
+	// them.
+	Edits []Edit `json:"edits,omitempty"`
+	// Made is the content of a file that the host does not have; Path is where
+	// it is mounted. It holds no credential.
+	Made string `json:"made,omitempty"`
+}
+
+// Edit puts New in the place of Old, which begins at the byte At of the file as
+// it is on the host. Neither holds a credential.
+type Edit struct {
+	At  int64  `json:"at"`
+	Old string `json:"old"`
+	New string `json:"new"`
+}
+
+// Rewrite is one setting, variable, option or account that has to be another
+// one in the cluster, and is.
+type Rewrite struct {
+	For  []string `json:"for"`  // containers as WORKLOAD/CONTAINER
+	What string   `json:"what"` // the setting, the variable, the command
+	// Old and New are the values; Old is empty for what was not said before.
+	Old string `json:"old,omitempty"`
+	New string `json:"new"`
+	Why string `json:"why"`
+	// Source is where the old value is, or would be; without a path it is no file
+	// of the host.
+	facts.Source
+	// In is the object that holds the file or variable: "ConfigMap NAME",
+	// "Secret NAME"; "" for what the workload's own manifest says.
+	In string `json:"in,omitempty"`
 }
 
 // Share is a network share that is mounted as it is.

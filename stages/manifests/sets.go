@@ -90,6 +90,10 @@ func (w *writer) makeSets(ctx context.Context, r reader) error {
 func (w *writer) values(ctx context.Context, r reader, set handoff.FileSet) (map[string][]byte, error) {
 	out := map[string][]byte{}
 	for _, f := range set.Files {
+		if f.Made != "" {
+			out[f.Key] = []byte(f.Made)
+			continue
+		}
 		data, err := r.read(ctx, f.Path)
 		var changed *content.Changed
 		if errors.As(err, &changed) {
@@ -108,12 +112,34 @@ func (w *writer) values(ctx context.Context, r reader, set handoff.FileSet) (map
 			}
 			data = []byte(value)
 		}
+		if data, err = edited(data, f.Edits); err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", set.Name, f.Path, err)
+		}
 		out[f.Key] = data
 	}
 	for key, value := range set.Values {
 		out[key] = []byte(value)
 	}
 	return out, nil
+}
+
+// edited makes the edits of a file. The file is as the plan saw it, or they fit
+// nowhere.
+func edited(data []byte, edits []handoff.Edit) ([]byte, error) {
+	if len(edits) == 0 {
+		return data, nil
+	}
+	var out []byte
+	at := int64(0)
+	for _, e := range edits {
+		end := e.At + int64(len(e.Old))
+		if e.At < at || end > int64(len(data)) || string(data[e.At:end]) != e.Old {
+			return nil, fmt.Errorf("is not as the plan saw it at byte %d: plan again", e.At)
+		}
+		out = append(append(out, data[at:e.At]...), e.New...)
+		at = end
+	}
+	return append(out, data[at:]...), nil
 }
 
 // variable is the last assignment of a variable in an EnvironmentFile or in the

@@ -143,7 +143,8 @@ func (w *writer) makeService(wl handoff.Workload, name string, noAddress bool) {
 }
 
 // makePolicy lets in what reached the service on the host: its ports, and
-// nothing that listened on loopback. Going out is not limited, as it was not.
+// nothing that listened on loopback but for the workloads that reached it there.
+// Going out is not limited, as it was not.
 func (w *writer) makePolicy(name, part string, ports []handoff.Port, step string) {
 	m := w.meta(name, part, step)
 	spec := networkingv1.NetworkPolicySpec{
@@ -151,12 +152,21 @@ func (w *writer) makePolicy(name, part string, ports []handoff.Port, step string
 		PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
 		Egress:      []networkingv1.NetworkPolicyEgressRule{{}},
 	}
-	if len(ports) > 0 {
-		rule := networkingv1.NetworkPolicyIngressRule{}
-		for _, p := range ports {
-			rule.Ports = append(rule.Ports, networkingv1.NetworkPolicyPort{Port: ptr(intstr.FromInt32(p.Number)), Protocol: ptr(corev1.Protocol(p.Protocol))})
+	open := networkingv1.NetworkPolicyIngressRule{}
+	for _, p := range ports {
+		port := networkingv1.NetworkPolicyPort{Port: ptr(intstr.FromInt32(p.Number)), Protocol: ptr(corev1.Protocol(p.Protocol))}
+		if len(p.From) == 0 {
+			open.Ports = append(open.Ports, port)
+			continue
 		}
-		spec.Ingress = []networkingv1.NetworkPolicyIngressRule{rule}
+		rule := networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{port}}
+		for _, client := range p.From {
+			rule.From = append(rule.From, networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: w.labels(client)}})
+		}
+		spec.Ingress = append(spec.Ingress, rule)
+	}
+	if len(open.Ports) > 0 {
+		spec.Ingress = append([]networkingv1.NetworkPolicyIngressRule{open}, spec.Ingress...)
 	}
 	w.add("NetworkPolicy", &networkingv1.NetworkPolicy{TypeMeta: typeMeta("networking.k8s.io/v1", "NetworkPolicy"), ObjectMeta: m, Spec: spec}, m, false)
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
-	"github.com/statelift/statelift/pipeline/kubename"
 	"github.com/statelift/statelift/pipeline/profile"
 )
 
@@ -121,7 +120,7 @@ func (h *host) packageOf(ctx context.Context, path hostpath.Path) (string, error
 func (p *planner) shareSockets(context.Context) error {
 	for _, b := range p.bonds {
 		from, to := p.podOf(b.from), p.podOf(b.to)
-		if from == to {
+		if from == to || p.led[bondKey{b.from, b.to}] {
 			continue
 		}
 		shared := false
@@ -146,14 +145,14 @@ func (p *planner) shareSockets(context.Context) error {
 func (p *planner) shareDirectory(b bond, dir hostpath.Path) bool {
 	to := p.podOf(b.to)
 	mount := slices.IndexFunc(b.to.box.Mounts, func(m handoff.Mount) bool { return dir.Within(m.Path) && m.Path != "/" && inRun(m.Path) })
-	if mount < 0 || p.answer(kubename.Label("socket-"+b.to.box.Name, maxWorkload)) == "network" {
+	if mount < 0 || p.answer(p.socketQuestion(b.to)) == "network" {
 		return false
 	}
 	name, path := b.to.box.Mounts[mount].Volume, b.to.box.Mounts[mount].Path
 	i := slices.IndexFunc(to.Mounts, func(v handoff.PodVolume) bool { return v.Name == name })
 	if to.Mounts[i].Origin == handoff.FromEphemeral {
 		d := to.Mounts[i].Dirs[0]
-		volume := p.claims.Unique(kubename.Label("socket-"+b.to.box.Name, maxWorkload), "socket of "+b.to.id, maxWorkload)
+		volume := p.claims.Unique(p.socketQuestion(b.to), "socket of "+b.to.id, maxWorkload)
 		p.plan.Volumes = append(p.plan.Volumes, handoff.Volume{
 			Name: volume, Path: path, Reason: "the socket of " + b.to.box.Name + " is here; jobs in Pods of their own reach it through this volume",
 			Request: gib, Mode: d.Mode, UID: d.UID, GID: d.GID, AccessMode: "ReadWriteOnce", Owner: to.Name, Confidence: claim.Medium,
@@ -168,7 +167,7 @@ func (p *planner) shareDirectory(b bond, dir hostpath.Path) bool {
 				}
 			}
 		}
-		p.plan.Questions = append(p.plan.Questions, handoff.Question{
+		p.ask(handoff.Question{
 			ID: volume, About: b.to.id,
 			Text:    fmt.Sprintf("%s. Jobs run in Pods of their own; the directory %s with the socket becomes a small volume that both mount on one node. The alternative is to let the service listen on the network, and the job to use the Service's name.", b.why, path),
 			Choices: []string{"volume", "network"}, Default: "volume",

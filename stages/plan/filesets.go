@@ -29,6 +29,9 @@ func (p *planner) makeFileSets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.rewritten(ctx, groups); err != nil {
+		return err
+	}
 	for _, class := range []claim.Class{claim.Config, claim.Secret} {
 		p.addVariables(groups[class], class)
 		for _, name := range sortedKeys(groups[class]) {
@@ -38,6 +41,7 @@ func (p *planner) makeFileSets(ctx context.Context) error {
 	for _, s := range p.services {
 		p.finishEnvironment(s)
 	}
+	p.placeRewrites()
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/statelift/statelift/pipeline/decisions"
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/kubename"
 	"github.com/statelift/statelift/pipeline/profile"
 	"github.com/statelift/statelift/pipeline/rootfs"
@@ -58,9 +59,14 @@ type planner struct {
 	bonds     []bond
 	clients   []bond // found by the programs that jobs run
 	pods      []*pod
-	blocked   []string       // what could not be placed
-	names     kubename.Names // of containers
-	claims    kubename.Names // of volumes and shares
+	blocked   []string // what could not be placed
+	// What services of different Pods are told of each other.
+	led      map[bondKey]bool // over the network, not by a shared socket
+	edits    map[hostpath.Path][]handoff.Edit
+	readers  map[hostpath.Path][]*service // of edited files
+	accounts map[*service][]string        // that a server has to make for its clients
+	names    kubename.Names               // of containers
+	claims   kubename.Names               // of volumes and shares
 }
 
 // Run reads what the scan and the split found and decides; then it judges
@@ -122,7 +128,7 @@ func (p *planner) decide(ctx context.Context) error {
 	}
 	p.makeWorkloads()
 	for _, step := range []func(context.Context) error{
-		p.makeVolumes, p.makeShares, p.makeEphemeral, p.shareSockets, p.makeFileSets, p.closeRoots,
+		p.makeVolumes, p.makeShares, p.makeEphemeral, p.leadApart, p.shareSockets, p.makeFileSets, p.closeRoots,
 		p.finishWorkloads, p.lookAround, p.judge, p.estimate,
 	} {
 		if err := step(ctx); err != nil {

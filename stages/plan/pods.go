@@ -264,17 +264,20 @@ func (p *planner) localForms(l facts.Listener) []string {
 }
 
 // containsAddress finds the address where it is not a part of a longer one.
-func containsAddress(text, address string) bool {
+func containsAddress(text, address string) bool { return indexAddress(text, address) >= 0 }
+
+// indexAddress is where the address stands by itself, -1 where it does not.
+func indexAddress(text, address string) int {
 	for i := 0; ; {
 		n := strings.Index(text[i:], address)
 		if n < 0 {
-			return false
+			return -1
 		}
 		start, end := i+n, i+n+len(address)
 		before := start == 0 || !pathByte(text[start-1])
 		after := end == len(text) || !pathByte(text[end])
 		if before && after {
-			return true
+			return start
 		}
 		i = start + 1
 	}
