@@ -32,15 +32,26 @@ build: ## compile statelift into .build/
 .PHONY: check
 check: ## the quick loop: format, vet, lint, unit tests
 	@$(MAKE) format vet
-	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" ./... && go test -short ./...
+	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" -tags e2e ./... && go test -short ./...
 
 .PHONY: test
 test: build ## every test there is, with all the set-up it needs
 	@$(TOOLS)
 	@$(MAKE) format vet
-	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" ./...
+	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" -tags e2e ./...
 	@$(TOOLS) && $(HOST) && STATELIFT_BINARY=$(CURDIR)/$(BIN) go test -race -timeout 60m ./...
+	@$(MAKE) e2e
 	@$(TOOLS) && for m in $(MODULES); do (cd $$m && go vet ./... && go test -timeout 30m ./...); done
+
+# The end-to-end tests run on the test cluster, which goes down with them unless
+# it was up before. E2E chooses tests, as -run of go test.
+E2E ?= .
+.PHONY: e2e
+e2e: build ## the end-to-end tests, in a real cluster
+	@$(TOOLS) && $(HOST) && cd fixtures/cluster && \
+	if ! go run ./cmd/bed env >/dev/null 2>&1; then trap 'go run ./cmd/bed down' EXIT; go run ./cmd/bed up >/dev/null; fi && \
+	eval "$$(go run ./cmd/bed env)" && cd ../.. && \
+	STATELIFT_BINARY=$(CURDIR)/$(BIN) go test -tags e2e -run '$(E2E)' -timeout 40m -v ./fixtures/e2e
 
 .PHONY: demo
 demo: build ## rehearse the migration of a real host, and show what came out
@@ -74,7 +85,7 @@ cluster-down: ## take the test cluster down again
 format:
 	@bad=$$(gofmt -l $(SOURCES)); [ -z "$$bad" ] || { echo "not formatted (gofmt -w):"; echo "$$bad"; exit 1; }
 vet:
-	@go vet ./...
+	@go vet -tags e2e ./...
 
 .PHONY: clean
 clean: ## remove what was built here; the cache outside stays
