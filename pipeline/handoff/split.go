@@ -1,6 +1,9 @@
 package handoff
 
 import (
+	"fmt"
+	"slices"
+
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/hostpath"
 )
@@ -28,6 +31,18 @@ type Split struct {
 	Unreadable []hostpath.Path `json:"unreadable,omitempty"` // not accepted; the first thousand
 	// UnreadableCount is the number of all that are not accepted.
 	UnreadableCount int64 `json:"unreadableCount"`
+	// Whiteouts are those among Unreadable that can be read, and be in no image:
+	// their names say there that something is deleted (OCI image-spec layer.md).
+	Whiteouts []hostpath.Path `json:"whiteouts,omitempty"`
+}
+
+// NotTaken says why a path that is among Unreadable stops a success, and what
+// the file with the user's decisions can do about it.
+func (s Split) NotTaken(p hostpath.Path, decisions string) string {
+	if slices.Contains(s.Whiteouts, p) {
+		return fmt.Sprintf("%s can be in no image, where a name that begins with .wh. deletes: give it another class or accept it in %s", p, decisions)
+	}
+	return fmt.Sprintf("%s could not be read and is not accepted in %s", p, decisions)
 }
 
 // Balance is the account of the host: the classes add up to the total.

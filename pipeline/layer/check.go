@@ -13,6 +13,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/statelift/statelift/pipeline/tree"
 )
 
 // maxFaults bounds what a check lists.
@@ -146,8 +148,8 @@ func differences(got, want Item, faults *Faults) {
 	if want.Any {
 		got.Size = want.Size
 	}
-	if want.Link != "" {
-		want.Size = 0
+	if want.Link != "" { // what it is, the first path of its inode tells
+		want.Type, want.Size, want.Target, want.Rdev = tree.Regular, 0, "", 0
 	}
 	if want.Type == "l" {
 		want.Size = int64(len(want.Target))

@@ -32,9 +32,13 @@ var ErrNoLayer = errors.New("cannot be in an image")
 // whiteout marks, in a layer, names that delete what lower layers have.
 const whiteout = ".wh."
 
+// Whiteout reports whether a path can be in no layer: a name of it says that
+// something is deleted (OCI image-spec layer.md, "Whiteouts").
+func Whiteout(p hostpath.Path) bool { return strings.Contains(string(p), "/"+whiteout) }
+
 // header is the tar header of an item (pax(1), OCI image-spec layer.md).
 func header(i Item) (*tar.Header, error) {
-	if strings.HasPrefix(i.Path.Base(), whiteout) {
+	if Whiteout(i.Path) {
 		return nil, fmt.Errorf("%s %w: the name is a whiteout, which deletes", i.Path, ErrNoLayer)
 	}
 	h := &tar.Header{
@@ -45,20 +49,21 @@ func header(i Item) (*tar.Header, error) {
 		Gid:     int(i.GID),
 		ModTime: time.Unix(0, i.Mtime),
 	}
-	switch i.Type {
-	case tree.Regular:
+	switch {
+	case i.Link != "":
+		// What link(2) does is the same for a file, a symlink or a FIFO, and who
+		// unpacks does no more.
+		h.Typeflag, h.Linkname = tar.TypeLink, i.Link.Rel()
+	case i.Type == tree.Regular:
 		h.Typeflag, h.Size = tar.TypeReg, i.Size
-		if i.Link != "" {
-			h.Typeflag, h.Size, h.Linkname = tar.TypeLink, 0, i.Link.Rel()
-		}
-	case tree.Directory:
+	case i.Type == tree.Directory:
 		h.Typeflag = tar.TypeDir
 		h.Name += "/"
-	case tree.Symlink:
+	case i.Type == tree.Symlink:
 		h.Typeflag, h.Linkname = tar.TypeSymlink, i.Target
-	case tree.FIFO:
+	case i.Type == tree.FIFO:
 		h.Typeflag = tar.TypeFifo
-	case tree.Char, tree.Block:
+	case i.Type == tree.Char, i.Type == tree.Block:
 		h.Typeflag = tar.TypeChar
 		if i.Type == tree.Block {
 			h.Typeflag = tar.TypeBlock
@@ -81,7 +86,7 @@ func header(i Item) (*tar.Header, error) {
 }
 
 // entryOf reads a header back into what the layer says about the path. Data is
-// left out.
+// left out, and so is what a hard link leads to.
 func entryOf(h *tar.Header) (Item, error) {
 	i := Item{Entry: tree.Entry{
 		Path:  hostpath.Clean(h.Name),

@@ -29,7 +29,8 @@ const (
 type Item struct {
 	tree.Entry
 	Role Role `json:"role,omitempty"`
-	// Link makes this path a hard link to an earlier regular file of the layer.
+	// Link makes this path a hard link to an earlier path of the layer, whatever it
+	// is but a directory.
 	Link hostpath.Path `json:"link,omitempty"`
 	// Data is the content of a made regular file.
 	Data []byte `json:"data,omitempty"`

@@ -220,7 +220,7 @@ type linked struct {
 
 // Resolve sets i.Link when an earlier item of the layer is the same inode.
 func (l *Links) Resolve(i *Item) {
-	if i.Type != tree.Regular || i.Nlink < 2 {
+	if i.Type == tree.Directory || i.Nlink < 2 {
 		return
 	}
 	key := inode{i.Dev, i.Ino}

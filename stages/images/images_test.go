@@ -95,11 +95,9 @@ const elsewhere = `*deleting   sys/
 .d..t...... home/
 cd+++++++++ home/u/
 .f........x opt/every/attrs/user
-hL          opt/every/links/hard-symlink => opt/every/links/dangling
 *deleting   run/made/
 *deleting   var/lib/new/place/
 *deleting   var/lib/new/
-hS          opt/every/special/fifo-again => opt/every/special/fifo
 cS+++++++++ opt/every/special/socket
 .d..t...... proc/
 .d..t...... root/

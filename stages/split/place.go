@@ -11,6 +11,7 @@ import (
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/layer"
 	"github.com/statelift/statelift/pipeline/tree"
 )
 
@@ -122,6 +123,8 @@ func (p *placer) decide(ctx context.Context, e *node) (claim.Claim, error) {
 		return p.below(ctx, e, c)
 	}
 	switch {
+	case c.Class == claim.Image && layer.Whiteout(e.path):
+		return p.whiteout(ctx, e)
 	case c.Class != claim.Volume:
 		return c, nil
 	case e.typ == tree.Directory:
@@ -130,6 +133,18 @@ func (p *placer) decide(ctx context.Context, e *node) (claim.Claim, error) {
 	}
 	return p.lone(ctx, e, c)
 }
+
+// whiteout keeps a path out of the image that it cannot be in.
+func (p *placer) whiteout(ctx context.Context, e *node) (claim.Claim, error) {
+	k := claim.Claim{
+		Class: claim.Unreadable, Reach: claim.Exact, Path: e.path, Authority: claim.ByNature, By: whiteoutRule,
+		Reason: "a name that begins with .wh. deletes in a layer of an image (OCI image-spec layer.md), so this path can be in none: give it another class under paths in " +
+			p.decisions.File + ", or accept it there by name",
+	}
+	return p.late(ctx, k)
+}
+
+const whiteoutRule = "rule nature/whiteout"
 
 // unread lets the user throw away what could not be read. No rule may: what an
 // unreadable directory holds is unknown, whatever such directories usually hold.
@@ -222,6 +237,9 @@ func (p *placer) account(e *node, c claim.Claim) {
 		}
 		if len(*list) < maxUnreadable {
 			*list = append(*list, e.path)
+			if c.By == whiteoutRule && list == &p.split.Unreadable {
+				p.split.Whiteouts = append(p.split.Whiteouts, e.path)
+			}
 		}
 	}
 	if p.root < 0 || c.Class != claim.Volume {

@@ -90,7 +90,7 @@ func incomplete(out handoff.Split) error {
 	}
 	err := &pipeline.Incomplete{}
 	for _, p := range out.Unreadable[:min(len(out.Unreadable), 10)] {
-		err.Because = append(err.Because, fmt.Sprintf("%s could not be read and is not accepted in %s", p, workspace.Decisions))
+		err.Because = append(err.Because, out.NotTaken(p, workspace.Decisions))
 	}
 	if more := out.UnreadableCount - int64(len(err.Because)); more > 0 {
 		err.Because = append(err.Because, fmt.Sprintf("%d more paths could not be read", more))

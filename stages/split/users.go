@@ -48,6 +48,8 @@ func (s *run) applyDecisions(ctx context.Context) error {
 			c.When = "type=f" // nothing else can be in a ConfigMap or Secret
 		case claim.Object:
 			c.When = "type=f,d,l"
+		case claim.Image:
+			c.When = "type=f,d,l,p,c,b" // tar(5) has no sockets: they stay ephemeral
 		}
 		n, err := s.decided(ctx, d)
 		if err != nil {
@@ -113,6 +115,8 @@ func (s *run) decided(ctx context.Context, d decisions.Path) (node, error) {
 		return node{}, fault("%s is not on the host", d.Path)
 	case d.Class == claim.Volume && n.typ != tree.Directory && !s.inVolume(d.Path):
 		return node{}, fault("%s is no directory: a volume is one, name the directory that holds it", d.Path)
+	case n.typ == tree.Socket && (d.Class == claim.Image || d.Class == claim.Object || d.Class == claim.Config || d.Class == claim.Secret):
+		return node{}, fault("%s is a socket: it cannot be %s, the service that listens makes it again", d.Path, d.Class)
 	case d.Class == claim.Share && !s.onShare(n):
 		return node{}, fault("%s is on no network share of the host: its data must go somewhere else", d.Path)
 	}

@@ -175,7 +175,7 @@ func (r *run) incomplete() []string {
 		}
 	}
 	for _, p := range r.made.Split.Unreadable {
-		add(fmt.Sprintf("%s could not be read and is not accepted in %s", p, workspace.Decisions))
+		add(r.made.Split.NotTaken(p, workspace.Decisions))
 	}
 	if more := r.made.Split.UnreadableCount - int64(len(r.made.Split.Unreadable)); more > 0 {
 		add(fmt.Sprintf("%d more paths could not be read", more))

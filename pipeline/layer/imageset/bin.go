@@ -35,7 +35,11 @@ func (d *drawing) newBin(what string) *bin {
 }
 
 // want adds a made item, before the first add. The first one of a path counts.
+// Where a layer cannot say the name of a mount point, the runtime makes it.
 func (b *bin) want(i layer.Item) {
+	if layer.Whiteout(i.Path) {
+		return
+	}
 	at, found := slices.BinarySearchFunc(b.waiting, i.Path, func(w layer.Item, p hostpath.Path) int {
 		return hostpath.Compare(w.Path, p)
 	})

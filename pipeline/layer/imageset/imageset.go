@@ -121,6 +121,7 @@ type drawing struct {
 	local    int                    // index of the local bin
 	replaced map[hostpath.Path]bool // paths whose made file is in the local bin
 	way      []catalog.Placed       // directories of class image that lead to the last entry
+	twins    map[[2]uint64]bool     // device and inode of what is no file and has further paths
 }
 
 // several marks a unit that more than one workload runs.
@@ -204,10 +205,28 @@ func (d *drawing) place(ctx context.Context, e catalog.Placed) error {
 	}
 	b := d.bins[d.home(e)]
 	full, err := b.add(ctx, layer.Item{Entry: e.Entry.Entry})
-	if full && e.Link != 0 {
+	again := d.again(e)
+	if full && again {
 		d.note("%s is a full copy in its layer: the first path of its inode is elsewhere", e.Path)
 	}
 	return err
+}
+
+// again reports whether an earlier path is the same inode. The inventory knows
+// that of files; of links and FIFOs, of which there are few, it is kept here.
+func (d *drawing) again(e catalog.Placed) bool {
+	if e.Nlink < 2 || e.Type == tree.Directory || e.Type == tree.Regular {
+		return e.Link != 0
+	}
+	key := [2]uint64{e.Dev, e.Ino}
+	if d.twins[key] {
+		return true
+	}
+	if d.twins == nil {
+		d.twins = map[[2]uint64]bool{}
+	}
+	d.twins[key] = true
+	return false
 }
 
 // maxNotes bounds the notes of a host.
