@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -29,24 +30,40 @@ type Options struct {
 	Attempts int           // of one request or blob before its fault is final; 6
 	Backoff  time.Duration // before the second attempt, doubled for each more; 500 ms
 	Parallel int           // blobs sent at once; 4
+	// Environment says what DOCKER_AUTH_CONFIG is; os.Getenv.
+	Environment func(string) string `json:"-"`
 }
 
 // Registry is a place for images: a registry, or a part of one. It is safe for
 // concurrent use.
 type Registry struct {
 	base     string
+	names    []name.Option // with which references are made
+	plain    bool          // http, as the user asked
+	keychain authn.Keychain
 	parallel int
 	rules    http.RoundTripper // without retries
 	backoff  remote.Backoff
 	options  []remote.Option
 }
 
+// plainScheme before a host asks for plain http there.
+const plainScheme = "http://"
+
 // Open makes a Registry of what the user gave: HOST[:PORT][/PREFIX]. It asks
-// nothing of it yet. Plain http is spoken only to this machine.
+// nothing of it yet. Plain http is spoken to this machine only, and to a host
+// that is given as http://HOST[:PORT][/PREFIX].
+//
+// Credentials are those of the document in the environment variable
+// DOCKER_AUTH_CONFIG, else of the usual configuration files.
 func Open(base string, o Options) (*Registry, error) {
-	base = strings.TrimSuffix(base, "/")
+	base, plain := strings.CutPrefix(strings.TrimSuffix(base, "/"), plainScheme)
+	names := []name.Option{name.StrictValidation}
+	if plain {
+		names = append(names, name.Insecure)
+	}
 	host, _, _ := strings.Cut(base, "/")
-	repo, err := name.NewRepository(base+"/x", name.StrictValidation)
+	repo, err := name.NewRepository(base+"/x", names...)
 	if err != nil || repo.RegistryStr() != host || strings.HasSuffix(host, ":") {
 		if strings.ContainsAny(base, "@?") {
 			// It may hold a password.
@@ -66,10 +83,20 @@ func Open(base string, o Options) (*Registry, error) {
 	if o.Parallel <= 0 {
 		o.Parallel = 4
 	}
+	if o.Environment == nil {
+		o.Environment = os.Getenv
+	}
+	keychain, err := keychainOf(o.Environment)
+	if err != nil {
+		return nil, err
+	}
 	rules := &ruled{next: remote.DefaultTransport, stall: o.Stall}
+	if plain {
+		rules.plain = host
+	}
 	backoff := remote.Backoff{Duration: o.Backoff, Factor: 2, Jitter: 0.1, Steps: o.Attempts}
-	return &Registry{base: base, parallel: o.Parallel, rules: rules, backoff: backoff, options: []remote.Option{
-		remote.WithAuthFromKeychain(authn.DefaultKeychain),
+	return &Registry{base: base, names: names, plain: plain, keychain: keychain, parallel: o.Parallel, rules: rules, backoff: backoff, options: []remote.Option{
+		remote.WithAuthFromKeychain(keychain),
 		remote.WithTransport(rules),
 		remote.WithJobs(o.Parallel),
 		remote.WithUserAgent("statelift"),
@@ -77,26 +104,29 @@ func Open(base string, o Options) (*Registry, error) {
 	}}, nil
 }
 
-// String is HOST[:PORT][/PREFIX].
-func (r *Registry) String() string { return r.base }
+// String is what Open was given.
+func (r *Registry) String() string {
+	if r.plain {
+		return plainScheme + r.base
+	}
+	return r.base
+}
 
 // Ref is the reference of an image of the given name and manifest digest.
 func (r *Registry) Ref(image, digest string) string { return r.base + "/" + image + "@" + digest }
 
 func (r *Registry) ref(image, digest string) (name.Digest, error) {
-	return name.NewDigest(r.Ref(image, digest), name.StrictValidation)
+	return name.NewDigest(r.Ref(image, digest), r.names...)
 }
 
 // MayPush fails when images of the name could not be pushed: the registry is
 // not there, or refuses.
 func (r *Registry) MayPush(ctx context.Context, image string) error {
-	repo, err := name.NewRepository(r.base+"/"+image, name.StrictValidation)
+	repo, err := name.NewRepository(r.base+"/"+image, r.names...)
 	if err != nil {
 		return fmt.Errorf("registry %s: %w", r.base, err)
 	}
-	t := transport.NewRetry(bound{ctx: ctx, next: r.rules}, transport.WithRetryBackoff(r.backoff),
-		transport.WithRetryPredicate(passes), transport.WithRetryStatusCodes(passing...))
-	return r.explain(remote.CheckPushPermission(repo.Tag("x"), authn.DefaultKeychain, t))
+	return r.explain(remote.CheckPushPermission(repo.Tag("x"), r.keychain, r.patient(bound{ctx: ctx, next: r.rules})))
 }
 
 // Image is an image of a layout.

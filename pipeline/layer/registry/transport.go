@@ -9,12 +9,15 @@ import (
 	"net/http"
 	"syscall"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// ruled is a transport that speaks plain http to this machine only, and gives a
-// request up when no byte moves for too long.
+// ruled is a transport that speaks plain http to this machine and to the host
+// plain only, and gives a request up when no byte moves for too long.
 type ruled struct {
 	next  http.RoundTripper
+	plain string // HOST[:PORT]
 	stall time.Duration
 }
 
@@ -27,8 +30,8 @@ func (e stalledError) Timeout() bool   { return true }
 
 // RoundTrip implements http.RoundTripper.
 func (t *ruled) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme != "https" && !thisMachine(req.URL.Hostname()) {
-		return nil, fmt.Errorf("%s speaks plain %s, which only a registry on this machine may", req.URL.Host, req.URL.Scheme)
+	if req.URL.Scheme != "https" && req.URL.Host != t.plain && !thisMachine(req.URL.Hostname()) {
+		return nil, fmt.Errorf("%s speaks plain %s, which only a registry on this machine may, or one that is given as http://%s", req.URL.Host, req.URL.Scheme, req.URL.Host)
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	stalled := stalledError{t.stall}
@@ -101,6 +104,12 @@ type bound struct {
 // RoundTrip implements http.RoundTripper.
 func (b bound) RoundTrip(req *http.Request) (*http.Response, error) {
 	return b.next.RoundTrip(req.WithContext(b.ctx))
+}
+
+// patient tries requests again after faults that pass.
+func (r *Registry) patient(next http.RoundTripper) http.RoundTripper {
+	return transport.NewRetry(next, transport.WithRetryBackoff(r.backoff),
+		transport.WithRetryPredicate(passes), transport.WithRetryStatusCodes(passing...))
 }
 
 // passing are the answers after which the same request may succeed later.
