@@ -29,10 +29,16 @@ build: ## compile statelift into .build/
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o $(BIN) ./cmd/statelift
 	@echo "built $(BIN)"
 
+# Tests of seconds each, of whole hosts and of far sides that break: the quick
+# loop leaves them to `make test`.
+SLOW = ^Test(.*Killed|NoSecretLeaves|EveryDecisionHasAnEffect|Accuracy|.*Break|Damage|FarAndWide|ChangesWhileItRuns|DownloadFails|S3.*|DirConformance|$\
+	PublicToolsReadASeed|VerifyFindsEveryFlippedByte|Build(Resumes|Is|Shares).*|ManyBlobs|DecompressionBomb|SameAgain|WalkSeesWhatFindSees|$\
+	ADamagedBlobLeavesNoContent|InterruptedCopiesEndTheSame)$$
+
 .PHONY: check
-check: ## the quick loop: format, vet, lint, unit tests
+check: ## the quick loop, under a minute: format, vet, lint, unit tests
 	@$(MAKE) format vet
-	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" -tags e2e ./... && go test -short ./...
+	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" -tags e2e ./... && go test -short -skip '$(SLOW)' ./...
 
 .PHONY: test
 test: build ## every test there is, with all the set-up it needs
