@@ -27,7 +27,7 @@ func NewKey[T any](name string, schema int) Key[T] { return Key[T]{name: name, s
 // Name is the hand-off's name.
 func (k Key[T]) Name() string { return k.name }
 
-// Stage is one step of the pipeline, made by Step0 to Step6. It is a value and
+// Stage is one step of the pipeline, made by Step0 to Step5. It is a value and
 // safe to copy.
 type Stage struct {
 	Info
@@ -215,6 +215,19 @@ func Step4[A, B, C, D, Out any](info Info, options any, a Key[A], b Key[B], c Ke
 		return f(ctx, env, va, vb, vc, vd)
 	})
 	s.Reads = append(s.Reads, d.name)
+	return s
+}
+
+// Step5 makes a stage that reads five hand-offs.
+func Step5[A, B, C, D, E, Out any](info Info, options any, a Key[A], b Key[B], c Key[C], d Key[D], e Key[E], out Key[Out], f func(context.Context, *Env, A, B, C, D, E) (Out, error)) Stage {
+	s := Step4(info, options, a, b, c, d, out, func(ctx context.Context, env *Env, va A, vb B, vc C, vd D) (none Out, err error) {
+		ve, err := Read(env.Workspace, e)
+		if err != nil {
+			return none, err
+		}
+		return f(ctx, env, va, vb, vc, vd, ve)
+	})
+	s.Reads = append(s.Reads, e.name)
 	return s
 }
 

@@ -87,10 +87,12 @@ func All(d Deps) []pipeline.Stage {
 		objectsStage(d),
 		// What the volumes start with.
 		seedStage(),
+		// The seeds, to where a cluster finds them.
+		uploadStage(d),
 		// What the cluster is told.
 		manifestsStage(),
-		// What fills the volumes, and proves it.
-		deployStage(),
+		// What fills the volumes, and proves it; in a cluster, what is told it.
+		deployStage(d),
 		// All of it read back once more, wherever it is.
 		verifyStage(d),
 	}
@@ -218,7 +220,7 @@ func seedStage() pipeline.Stage {
 
 func manifestsStage() pipeline.Stage {
 	o := manifests.Options{}
-	s := pipeline.Step4(manifests.Info(), o, handoff.SourceKey, handoff.PlanKey, handoff.ImagesKey, handoff.SeedsKey, handoff.ManifestsKey, manifests.New(o).Run)
+	s := pipeline.Step5(manifests.Info(), o, handoff.SourceKey, handoff.PlanKey, handoff.ImagesKey, handoff.SeedsKey, handoff.UploadKey, handoff.ManifestsKey, manifests.New(o).Run)
 	s = pipeline.Recheck(s, handoff.ManifestsKey, manifests.New(o).Recheck)
 	// The content of configuration is read at the source: it counts, too.
 	return pipeline.Part(pipeline.After(s, handoff.SplitKey), handoff.SplitKey, func(s handoff.Split) any {
@@ -226,7 +228,10 @@ func manifestsStage() pipeline.Stage {
 	})
 }
 
-func deployStage() pipeline.Stage {
+func deployStage(d Deps) pipeline.Stage {
+	if d.Context != "" {
+		return installStage(d)
+	}
 	o := deploy.Options{}
 	s := pipeline.Step2(deploy.Info(), o, handoff.PlanKey, handoff.SeedsKey, handoff.CopiesKey, deploy.New(o).Run)
 	s = pipeline.Recheck(s, handoff.CopiesKey, func(ctx context.Context, env *pipeline.Env, out handoff.Copies) (string, error) {

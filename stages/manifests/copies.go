@@ -1,6 +1,7 @@
 package manifests
 
 import (
+	"cmp"
 	"encoding/json"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -45,47 +46,82 @@ func copyCapabilities() []corev1.Capability {
 	return []corev1.Capability{"CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP"}
 }
 
+// carrierSecret is the part of the plan's names for the Secret with which a run
+// lets its copies read the seeds. It is made for the run and is no manifest.
+const carrierSecret = "carrier"
+
 func (w *writer) copySpec(v handoff.Volume, seed handoff.Seed, account string) batchv1.JobSpec {
-	image := w.options.Copier
-	if image == "" {
-		image = DefaultCopier
-	}
-	from := w.options.Seeds
-	if from == "" {
-		from = w.plan.ObjectName("seeds")
-	}
-	part := "copy-" + v.Name
-	m := w.meta("", part, stepData)
+	image := cmp.Or(w.upload.Copier, defaultCopier)
+	from := cmp.Or(w.upload.Seeds, w.plan.ObjectName(defaultSeeds))
+	m := w.meta("", "copy-"+v.Name, stepData)
 	m.Namespace = ""
 	m.Annotations = map[string]string{seedAnnotation: seed.Digest}
-	spec := batchv1.JobSpec{
-		Suspend: ptr(!w.options.Start), BackoffLimit: ptr(int32(6)), Completions: ptr(int32(1)), Parallelism: ptr(int32(1)),
-		Template: corev1.PodTemplateSpec{ObjectMeta: m, Spec: corev1.PodSpec{
-			ServiceAccountName: account, AutomountServiceAccountToken: ptr(false), EnableServiceLinks: ptr(false),
-			RestartPolicy:                 corev1.RestartPolicyNever,
-			TerminationGracePeriodSeconds: ptr(int64(30)),
-			SecurityContext:               &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
-			Containers: []corev1.Container{{
-				Name: "copy", Image: image, ImagePullPolicy: corev1.PullIfNotPresent,
-				Args: []string{"copy", "--seed", from + "@" + seed.Digest, "--to", copyTo},
-				Resources: corev1.ResourceRequirements{
-					Requests: corev1.ResourceList{corev1.ResourceCPU: milliQuantity(500), corev1.ResourceMemory: bytesQuantity(256 << 20)},
-					Limits:   corev1.ResourceList{corev1.ResourceMemory: bytesQuantity(1 << 30)},
-				},
-				SecurityContext: &corev1.SecurityContext{
-					RunAsUser: ptr(int64(0)), RunAsGroup: ptr(int64(0)), RunAsNonRoot: ptr(false), Privileged: ptr(false),
-					AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true),
-					Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: copyCapabilities()},
-				},
-				VolumeMounts: []corev1.VolumeMount{{Name: "scratch", MountPath: "/tmp"}, {Name: "volume", MountPath: copyTo}},
-			}},
-			Volumes: []corev1.Volume{
-				{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
-				{Name: "volume", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: w.plan.ObjectName(v.Name)}}},
-			},
-		}},
+	pod := corev1.PodSpec{
+		ServiceAccountName: account, AutomountServiceAccountToken: ptr(false), EnableServiceLinks: ptr(false),
+		RestartPolicy:                 corev1.RestartPolicyNever,
+		TerminationGracePeriodSeconds: ptr(int64(30)),
+		SecurityContext:               &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+		Containers:                    []corev1.Container{w.copyContainer(image, "copy", "--seed", from+"@"+seed.Digest, "--volume", v.Name, "--to", copyTo)},
+		Volumes: []corev1.Volume{
+			{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+			{Name: "volume", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: w.plan.ObjectName(v.Name)}}},
+		},
 	}
-	return spec
+	if w.upload.Arch != "" {
+		pod.NodeSelector = map[string]string{corev1.LabelArchStable: w.upload.Arch, corev1.LabelOSStable: "linux"}
+	}
+	return batchv1.JobSpec{
+		// Without a far side there is nothing yet that a Job could run or read.
+		Suspend:      ptr(w.upload.Copier == "" || w.upload.Seeds == ""),
+		BackoffLimit: ptr(int32(copyAttempts)), Completions: ptr(int32(1)), Parallelism: ptr(int32(1)),
+		PodFailurePolicy: copyFailures(),
+		Template:         corev1.PodTemplateSpec{ObjectMeta: m, Spec: pod},
+	}
+}
+
+// copyAttempts is how often a copy is tried again that failed for a reason which
+// may pass; each goes on where the one before was.
+const copyAttempts = 6
+
+// copyFailures tells faults that trying again does not mend from others: the
+// exit codes of statelift (statelift --help) for wrong arguments, bad input, an
+// occupied volume, a copy that differs, a full disk. A Pod that the cluster
+// itself put away does not count.
+func copyFailures() *batchv1.PodFailurePolicy {
+	return &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{
+		{
+			Action:          batchv1.PodFailurePolicyActionIgnore,
+			OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}},
+		},
+		{
+			Action:      batchv1.PodFailurePolicyActionFailJob,
+			OnExitCodes: &batchv1.PodFailurePolicyOnExitCodesRequirement{ContainerName: ptr(copyContainer), Operator: batchv1.PodFailurePolicyOnExitCodesOpIn, Values: []int32{2, 3, 4, 6, 8}},
+		},
+	}}
+}
+
+// copyContainer is the name of the container of a copy.
+const copyContainer = "copy"
+
+func (w *writer) copyContainer(image string, args ...string) corev1.Container {
+	return corev1.Container{
+		Name: copyContainer, Image: image, ImagePullPolicy: corev1.PullIfNotPresent, Args: args,
+		// The reason of a failure is then where the receipt's short form would be.
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{
+			LocalObjectReference: corev1.LocalObjectReference{Name: w.plan.ObjectName(carrierSecret)}, Optional: ptr(true),
+		}}},
+		Resources: corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceCPU: milliQuantity(250), corev1.ResourceMemory: bytesQuantity(256 << 20)},
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: bytesQuantity(1 << 30)},
+		},
+		SecurityContext: &corev1.SecurityContext{
+			RunAsUser: ptr(int64(0)), RunAsGroup: ptr(int64(0)), RunAsNonRoot: ptr(false), Privileged: ptr(false),
+			AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true),
+			Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: copyCapabilities()},
+		},
+		VolumeMounts: []corev1.VolumeMount{{Name: "scratch", MountPath: "/tmp"}, {Name: "volume", MountPath: copyTo}},
+	}
 }
 
 // specDigest is short: it tells the Jobs of one volume apart.

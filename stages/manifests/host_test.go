@@ -19,8 +19,9 @@ import (
 
 // bench is a workspace with an inventory over a small source.
 type bench struct {
-	dir  string
-	root string
+	dir    string
+	root   string
+	upload handoff.Upload
 }
 
 // newBench writes the files and scans them. Directories are made as needed.
@@ -85,7 +86,7 @@ func (b *bench) scan(t *testing.T) {
 func (b *bench) run(t *testing.T, o Options, plan handoff.Plan, images handoff.Images, seeds handoff.Seeds) (handoff.Manifests, error) {
 	t.Helper()
 	env := &pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: workspace.Workspace{Dir: b.dir}}
-	return New(o).Run(t.Context(), env, handoff.Source{Kind: "directory", Root: b.root}, plan, images, seeds)
+	return New(o).Run(t.Context(), env, handoff.Source{Kind: "directory", Root: b.root}, plan, images, seeds, b.upload)
 }
 
 func (b *bench) path(elem ...string) string {

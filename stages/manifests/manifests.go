@@ -26,19 +26,13 @@ func Info() pipeline.Info {
 }
 
 // Options is what changes the result.
-type Options struct {
-	// Copier is the image with statelift itself that the copy Jobs run; "" is
-	// DefaultCopier, to be replaced by an overlay.
-	Copier string `json:"copier,omitempty"`
-	// Seeds is where the copy Jobs find the seeds: a registry and repository
-	// (registry.example/team/atlas-seeds). "" is a placeholder for an overlay.
-	Seeds string `json:"seeds,omitempty"`
-	// Start lets the copy Jobs run as soon as they are applied.
-	Start bool `json:"start,omitempty"`
-}
+type Options struct{}
 
-// DefaultCopier is the image of the copy Jobs when none is named.
-const DefaultCopier = "statelift:dev"
+// What the manifests name before there is a far side; an overlay replaces it.
+const (
+	defaultCopier = "statelift:dev" // the image with statelift itself
+	defaultSeeds  = "seeds"         // a part of the plan's names
+)
 
 // Stage writes the manifests.
 type Stage struct {
@@ -54,6 +48,7 @@ type writer struct {
 	plan    handoff.Plan
 	images  map[string]handoff.Image
 	seeds   map[string]handoff.Seed
+	upload  handoff.Upload
 	sets    map[string]handoff.FileSet // by origin and name, see setKey
 	changed []string                   // what could not be taken along
 	digests map[string]string          // of the ConfigMaps' content, by name
@@ -62,7 +57,7 @@ type writer struct {
 
 // Run reads configuration from the source and writes manifests/. A file that
 // changed since the scan is left out and makes the run incomplete.
-func (s *Stage) Run(ctx context.Context, env *pipeline.Env, src handoff.Source, plan handoff.Plan, images handoff.Images, seeds handoff.Seeds) (handoff.Manifests, error) {
+func (s *Stage) Run(ctx context.Context, env *pipeline.Env, src handoff.Source, plan handoff.Plan, images handoff.Images, seeds handoff.Seeds, upload handoff.Upload) (handoff.Manifests, error) {
 	cat, err := catalog.Open(ctx, env.Workspace.Path(workspace.Inventory))
 	if err != nil {
 		return handoff.Manifests{}, err
@@ -77,6 +72,7 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, src handoff.Source, 
 	defer files.Close()
 
 	w := newWriter(s.options, plan, images, seeds)
+	w.upload = upload
 	if err := w.makeSets(ctx, reader{cat: cat, files: files}); err != nil {
 		return handoff.Manifests{}, err
 	}

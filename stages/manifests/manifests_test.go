@@ -284,7 +284,8 @@ func TestCopies(t *testing.T) {
 	b := newBench(t, siteFiles())
 	plan, images, seeds := site()
 	seeds.Seeds = append(seeds.Seeds, handoff.Seed{Volume: "var-backups", Digest: "sha256:00"})
-	out, err := b.run(t, Options{Start: true, Copier: "registry.example/statelift:1", Seeds: "registry.example/seeds"}, plan, images, seeds)
+	b.upload = handoff.Upload{Carrier: "registry", Copier: "registry.example/statelift:1", Seeds: "registry:registry.example/seeds", Arch: "amd64"}
+	out, err := b.run(t, Options{}, plan, images, seeds)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +294,7 @@ func TestCopies(t *testing.T) {
 		if f.Kind == "Job" {
 			jobs = append(jobs, f.Object)
 			text := b.read(t, f.Name)
-			if !strings.Contains(text, "suspend: false") || !strings.Contains(text, "image: registry.example/statelift:1") || !strings.Contains(text, "registry.example/seeds@sha256:") {
+			if !strings.Contains(text, "suspend: false") || !strings.Contains(text, "image: registry.example/statelift:1") || !strings.Contains(text, "registry:registry.example/seeds@sha256:") {
 				t.Errorf("%s:\n%s", f.Name, text)
 			}
 		}

@@ -51,6 +51,9 @@ func (w *writer) prepare(wl handoff.Workload) *preparation {
 		if v.Origin == handoff.FromConfig || v.Origin == handoff.FromSecret {
 			p.copyFiles(v, w.sets[setKey(v.Origin, v.Of)], mountedFiles(wl, v.Name))
 		}
+		if v.Origin == handoff.FromVolume {
+			p.emptyVolume(v, w.plan.Volumes)
+		}
 	}
 	if len(p.copies) > 0 {
 		p.mounts = append(p.mounts, corev1.VolumeMount{Name: copiedVolume, MountPath: prepareRoot + "/" + copiedVolume})
@@ -78,6 +81,20 @@ func (p *preparation) directories(v handoff.PodVolume, links map[hostpath.Path]s
 			p.run("ln -sfn %s %s", quote(links[path]), quote(string(at.Join(path.Below(root.Path).Rel()))))
 		}
 	}
+}
+
+// emptyVolume gives the root of a volume that starts empty the owner and mode of
+// the host's directory; one with a seed has them from there. Once: what the
+// application makes of it later stays.
+func (p *preparation) emptyVolume(v handoff.PodVolume, volumes []handoff.Volume) {
+	i := slices.IndexFunc(volumes, func(o handoff.Volume) bool { return o.Name == v.Of })
+	if i < 0 || volumes[i].Seed || volumes[i].Mode == 0 {
+		return
+	}
+	dir := quote(string(hostpath.Path(prepareRoot).Join(v.Name)))
+	p.mounts = append(p.mounts, corev1.VolumeMount{Name: v.Name, MountPath: prepareRoot + "/" + v.Name})
+	p.run(`[ -n "$(ls -A %[1]s | grep -vx lost+found)" ] || { chown %[2]d:%[3]d %[1]s; chmod %04[4]o %[1]s; }`, dir, volumes[i].UID, volumes[i].GID, volumes[i].Mode&0o7777)
+	p.must = true
 }
 
 // files makes empty files, each under its key.

@@ -28,6 +28,8 @@ func Info() pipeline.Info {
 type Options struct {
 	Context   string `json:"context"`
 	Namespace string `json:"namespace,omitempty"` // "" is that of the context
+	// Registry is where the images are, as HOST/PREFIX.
+	Registry string `json:"registry,omitempty"`
 	// Parallel is how many volumes are copied at once; 0 is 4.
 	Parallel int `json:"-"`
 	// Patience is how long a fault that may pass by itself is waited for; 0 is
