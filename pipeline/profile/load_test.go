@@ -63,6 +63,7 @@ func TestLoadFaults(t *testing.T) {
 		head + "run: {logs: syslog}\n":                                                    `a.yaml:1: run.logs is "syslog"`,
 		head + "run: {logLinks: {/var/log/x: /dev/null}}\n":                               `a.yaml:1: run.logLinks: /var/log/x leads to "/dev/null"`,
 		head + "run: {capabilities: [CAP_CHOWN]}\n":                                       `a.yaml:1: run.capabilities: "CAP_CHOWN"`,
+		head + "run: {sharedMemory: 512}\n":                                               `a.yaml:1: run.sharedMemory is 512 bytes`,
 		head + "run: {stopSignal: TERM}\n":                                                `a.yaml:1: run.stopSignal is "TERM"`,
 		head + "run: {ports: [{name: much-too-long-a-name, number: 1, protocol: TCP}]}\n": "a.yaml:1: run.ports",
 		head + "run: {runtime: [{path: /run/a, mode: \"0999\"}]}\n":                       `a.yaml:1: run.runtime: mode "0999" is not octal`,

@@ -126,10 +126,14 @@ type Run struct {
 	Startup  *handoff.Probe `json:"startup,omitempty"`
 	// Logs says how what it logs reaches standard output: "stdout" by an option
 	// in Command, "link" by links from the files named to /dev/stdout.
-	Logs      string            `json:"logs,omitempty"`
-	LogLinks  map[string]string `json:"logLinks,omitempty"` // path, setting:KEY for all its values → /dev/stdout or /dev/stderr
-	Runtime   []Runtime         `json:"runtime,omitempty"`  // directories that must exist
-	Resources handoff.Resources `json:"resources,omitzero"`
+	Logs     string            `json:"logs,omitempty"`
+	LogLinks map[string]string `json:"logLinks,omitempty"` // path, setting:KEY for all its values → /dev/stdout or /dev/stderr
+	Runtime  []Runtime         `json:"runtime,omitempty"`  // directories that must exist
+	// SharedMemory is how large /dev/shm must be, in bytes (shm_overview(7)): hosts
+	// give it half of their memory, containers 64 MiB. What is in it counts as the
+	// container's memory.
+	SharedMemory int64             `json:"sharedMemory,omitempty"`
+	Resources    handoff.Resources `json:"resources,omitzero"`
 	// PartOf names profiles that run this one's code inside their process
 	// (wordpress in apache2 or php-fpm): no container of its own.
 	PartOf []string `json:"partOf,omitempty"`

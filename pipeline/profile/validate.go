@@ -114,6 +114,9 @@ func (r Run) validate() error {
 			faults = append(faults, fmt.Errorf("run.ports: %+v wants a name of at most 15 characters, a number and TCP or UDP", p))
 		}
 	}
+	if r.SharedMemory != 0 && r.SharedMemory < 1<<20 {
+		faults = append(faults, fmt.Errorf("run.sharedMemory is %d bytes (at least 1048576)", r.SharedMemory))
+	}
 	if r.StopSignal != "" && !strings.HasPrefix(r.StopSignal, "SIG") {
 		faults = append(faults, fmt.Errorf("run.stopSignal is %q (SIGTERM)", r.StopSignal))
 	}

@@ -21,6 +21,7 @@ import (
 func (p *planner) makeEphemeral(ctx context.Context) error {
 	for _, w := range p.pods {
 		for _, s := range w.services {
+			p.mountSharedMemory(w, s)
 			p.mountTmpfs(w, s)
 			for _, d := range p.ephemeralOf(s) {
 				if !slices.ContainsFunc(s.box.Mounts, func(m handoff.Mount) bool { return m.Path == d.Path }) {
