@@ -94,7 +94,7 @@ func wordByte(c byte) bool {
 // literal is the edit of the value that begins behind at, past signs.
 func literal(text string, at int, old, value string) (handoff.Edit, bool) {
 	from := at
-	for at < len(text) && at-from < maxLiteral && strings.IndexByte(" \t\r\n=:,'\"()>", text[at]) >= 0 {
+	for at < len(text) && at-from < maxLiteral && strings.IndexByte(" \t\r\n=:,'\"()>]", text[at]) >= 0 {
 		at++
 	}
 	if at == from || !strings.HasPrefix(text[at:], old) {
