@@ -190,6 +190,19 @@ func TestApartByAddress(t *testing.T) {
 	}
 }
 
+// What still names the socket is said.
+func TestApartSocketNamed(t *testing.T) {
+	h := blog(t)
+	h.set("apache2", "mysqli.default_socket", "/run/mysqld/mysqld.sock", "/etc/php/8.2/apache2/php.ini", 1188)
+	pl, _, err := h.plan(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !risk(pl, "apache2.service", "mysqli.default_socket in /etc/php/8.2/apache2/php.ini:1188 names the socket of mariadb") {
+		t.Errorf("risks: %+v", pl.Risks)
+	}
+}
+
 // What PostgreSQL, Redis and Memcached are told.
 func TestServersApart(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -45,7 +45,23 @@ func (p *planner) leadClient(ctx context.Context, d *draft, a *service, srv serv
 	if ways == 0 {
 		return nil, fmt.Sprintf("%s, and no profile knows how it would be told a name", p.whyBond(a, srv.s)), nil
 	}
+	p.socketsNamed(d, a, srv.s)
 	return users, "", nil
+}
+
+// socketsNamed says where a client that is led still names the server's socket:
+// php.ini has one for code that connects to localhost.
+func (p *planner) socketsNamed(d *draft, a, b *service) {
+	for _, l := range b.listens {
+		for _, v := range p.host.settings {
+			reads := slices.ContainsFunc(a.profiles(), func(q *profile.Profile) bool { return q.Name == v.Profile })
+			if l.Protocol != "unix" || !reads || v.Secret || d.touches(v.Source) || !containsAddress(v.Value, l.Address) {
+				continue
+			}
+			p.risk("low", a.id, fmt.Sprintf("%s in %s names the socket of %s, which is in another Pod", v.Key, place(v.Source), b.box.Name),
+				"what connects to localhost by it must be told the name of the Service "+p.plan.ObjectName(p.podOf(b).Name))
+		}
+	}
 }
 
 func (p *planner) whyBond(a, b *service) string {
