@@ -41,7 +41,7 @@ func needs(exists bool) []need {
 		{"apps", "statefulsets", watched(), "workloads with volumes", false, false},
 		{"apps", "deployments", watched(), "workloads without volumes", false, false},
 		{"batch", "cronjobs", apply(), "what ran at its times", false, false},
-		{"", "pods", []string{"get", "list", "watch"}, "seeing how Jobs and workloads do", false, false},
+		{"", "pods", []string{"get", "list", "watch", "delete"}, "seeing how Jobs and workloads do, and starting them anew", false, false},
 		{"", "pods/log", []string{"get"}, "receipts of copies, which come back by their logs", false, false},
 		{"", "pods/exec", []string{"create"}, "checks that run inside the workloads", false, false},
 		{"", "events", []string{"list", "watch"}, "saying why something does not start", false, false},
