@@ -25,6 +25,10 @@ type Options struct {
 	// that the file system of the copy cannot hold or sets by itself, such as
 	// security.selinux. The receipt names them.
 	NotCompared []string
+	// MustOwn has a copy fail with ErrOwners, before any file is written, where
+	// the file system refuses owners that the seed needs. Without it, the
+	// read-back names each path.
+	MustOwn bool
 	// Progress is told the bytes of content that were written; Proved those
 	// that were read back. They are called concurrently and may be nil.
 	Progress, Proved func(bytes int64)
@@ -108,7 +112,7 @@ func Start(ctx context.Context, s *seed.Seed, dir string, o Options) (_ *Copying
 	if err != nil {
 		return nil, err
 	}
-	c := &Copying{filler: filler{seed: s, root: root, workers: o.Workers, progress: o.Progress, trust: true}, options: o, dir: dir}
+	c := &Copying{filler: newFiller(s, root, o), options: o, dir: dir}
 	if err := c.start(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -125,9 +129,12 @@ func (c *Copying) start(ctx context.Context) (err error) {
 		return nil // perhaps an equal copy: Prove tells
 	case marked:
 		c.again = true
-		c.journal, err = resume(ctx, c.root)
+		c.journal, err = resume(ctx, c.root, c.seed.Manifest.Digest)
 	default:
-		c.journal, err = begin(c.root, c.seed.Manifest.Digest)
+		c.journal, err = begin(c.root, c.seed.Manifest.Digest, Shard{})
+	}
+	if err == nil && c.options.MustOwn {
+		err = c.mayOwn(ctx)
 	}
 	if err != nil {
 		return err
@@ -187,8 +194,8 @@ func (c *Copying) Release(ctx context.Context) error {
 	if !c.proved || c.found == occupied {
 		return nil
 	}
-	if err := unix.Unlinkat(int(c.root.Fd()), Marker, 0); err != nil {
-		return pathError("unlink", markerPath, err)
+	if err := unmark(c.root); err != nil {
+		return err
 	}
 	return dressRoot(ctx, c.seed, c.root)
 }

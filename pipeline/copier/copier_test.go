@@ -185,7 +185,19 @@ func TestCopyToANewFileSystem(t *testing.T) {
 	target, image := t.TempDir(), filepath.Join(t.TempDir(), "disk")
 	sh.Run(t, "/", `truncate -s 200M "$1"; mkfs.ext4 -q -b 4096 -I 256 "$1"; mount -o loop "$1" "$2"`, image, target)
 	defer sh.Run(t, "/", `umount "$1"`, target)
-	mustCopy(t, layout, target)
+	// lost+found is not of the copy, and the receipt says so; nor is it with
+	// anything else in it, or of other rights: then it is a difference.
+	r := mustCopy(t, layout, target)
+	if diff := cmp.Diff([]string{"/lost+found"}, r.NotCompared); diff != "" {
+		t.Error(diff)
+	}
+	for _, change := range []string{"touch lost+found/x", "rm lost+found/x; chmod 0755 lost+found", "chmod 0700 lost+found; chown 1 lost+found"} {
+		sh.Run(t, target, change)
+		r, err := copier.Prove(t.Context(), seedtest.Open(t, layout), target, filepath.Join(t.TempDir(), "l"), copier.Options{})
+		if err != nil || r.Proved {
+			t.Errorf("%s: %+v, %v", change, r, err)
+		}
+	}
 	sh.Run(t, target, "rmdir lost+found; touch -r \"$1\" .", dir)
 	equal(t, dir, target)
 }

@@ -19,4 +19,13 @@
 // equal copy of the seed already, it is proved and that is all; otherwise the
 // run fails with [ErrOccupied]. The lost+found of a new ext4 file system does
 // not count.
+//
+// # Shards
+//
+// Several shards ([CopyShard]) may write one copy side by side, also from several
+// machines. Each deals all pieces of the seed to all shards in the same way, by
+// weight, and does its own: the packs, and parts of large files, which several
+// may write. A shard has a journal of its own beside the marker, so that none
+// writes where another does. Shards only save time: the [Copy] that comes after
+// them goes on with whatever they left, as after an interruption.
 package copier

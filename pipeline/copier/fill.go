@@ -25,10 +25,15 @@ type filler struct {
 	workers  int
 	again    bool // there may be something already
 	trust    bool // what looks finished is finished
+	share    share
 	progress func(int64)
 
 	mu   sync.Mutex
 	open map[*largeFile]bool
+}
+
+func newFiller(s *seed.Seed, root *os.File, o Options) filler {
+	return filler{seed: s, root: root, workers: o.Workers, progress: o.Progress, trust: true}
 }
 
 // fill writes everything but hard links and the metadata of directories.
@@ -70,7 +75,7 @@ func (f *filler) feed(ctx context.Context, jobs chan<- func(*worker) error) erro
 		}
 		for i := range u.Records {
 			r := &u.Records[i]
-			if r.Path == markerPath {
+			if reservedPath(r.Path) {
 				return fmt.Errorf("%s: a copy under way needs this name: %w", r.Path, seed.ErrFormat)
 			}
 			if r.Type == tree.Directory {
@@ -96,10 +101,12 @@ func (f *filler) feed(ctx context.Context, jobs chan<- func(*worker) error) erro
 
 // jobs are the work of a unit: what is packed, and each part of a large file.
 func (f *filler) jobs(ctx context.Context, w *worker, u *seed.Filled) ([]func(*worker) error, error) {
-	out := []func(*worker) error{func(w *worker) error { return w.unit(ctx, u) }}
+	var out []func(*worker) error
+	if f.share.mine(weigh(u)) {
+		out = append(out, func(w *worker) error { return w.unit(ctx, u) })
+	}
 	for k := range u.Large {
-		l := &u.Large[k]
-		more, err := w.large(ctx, &u.Records[l.At], l, isSparse(u, l.At))
+		more, err := w.large(ctx, u, &u.Large[k])
 		if err != nil {
 			return nil, err
 		}

@@ -24,8 +24,8 @@ import (
 	"github.com/statelift/statelift/pipeline/seed/seedtest"
 )
 
-// childEnv holds layout, target and listing for a copy in a process of its own,
-// which the test kills.
+// childEnv holds layout, target, listing and shard ("" for the whole) for a copy
+// in a process of its own, which the test kills.
 const childEnv = "STATELIFT_TEST_COPY"
 
 func TestMain(m *testing.M) {
@@ -57,6 +57,14 @@ func child(job []string) error {
 	if err != nil {
 		return err
 	}
+	if job[3] != "" {
+		shard, err := copier.ParseShard(job[3])
+		if err != nil {
+			return err
+		}
+		_, err = copier.CopyShard(context.Background(), s, job[1], shard, copier.Options{Workers: 2})
+		return err
+	}
 	_, err = copier.Copy(context.Background(), s, job[1], job[2], copier.Options{Workers: 2})
 	return err
 }
@@ -64,13 +72,17 @@ func child(job []string) error {
 // kill runs a copy in a process and kills it after a while. It reports whether
 // the copy ended before.
 func kill(t *rapid.T, layout, target, listing string, after time.Duration) bool {
+	return killShard(t, layout, target, listing, "", after)
+}
+
+func killShard(t *rapid.T, layout, target, listing, shard string, after time.Duration) bool {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var said strings.Builder
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), childEnv+"="+layout+"\n"+target+"\n"+listing)
+	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{layout, target, listing, shard}, "\n"))
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -13,20 +13,30 @@ import (
 	"github.com/statelift/statelift/pipeline/tree"
 )
 
-// large makes a file in parts and returns the jobs that write them. The last one
-// that ends finishes the file.
-func (w *worker) large(ctx context.Context, r *tree.Record, l *seed.Large, sparse bool) ([]func(*worker) error, error) {
-	if w.finished(r) {
-		w.progress(r.Size)
+// large makes a file in parts and returns the jobs that write those that are
+// this copy's. The last one that ends finishes the file, unless shards share it.
+func (w *worker) large(ctx context.Context, u *seed.Filled, l *seed.Large) ([]func(*worker) error, error) {
+	r := &u.Records[l.At]
+	file := &largeFile{r: r, sparse: isSparse(u, l.At), journaled: len(l.Parts) > 1}
+	mine, shared := w.share.parts(l, file.sparse)
+	if mine == nil {
 		return nil, nil
 	}
-	fd, fresh, err := w.openLarge(r)
+	file.shared = shared
+	if w.finished(r) {
+		for k, p := range l.Parts {
+			if mine[k] {
+				w.past(file, p)
+			}
+		}
+		return nil, nil
+	}
+	fresh, err := w.openLarge(file)
 	if err != nil {
 		return nil, err
 	}
-	file := &largeFile{fd: fd, r: r, sparse: sparse, journaled: len(l.Parts) > 1}
 	w.keep(file)
-	if err := unix.Ftruncate(fd, r.Size); err != nil {
+	if err := unix.Ftruncate(file.fd, r.Size); err != nil {
 		return nil, pathError("truncate", r.Path, err)
 	}
 	var jobs []func(*worker) error
@@ -34,12 +44,19 @@ func (w *worker) large(ctx context.Context, r *tree.Record, l *seed.Large, spars
 	for k, p := range l.Parts {
 		from := at
 		at += p.Raw
-		if p.Digest == "" && sparse || !fresh && w.journal.has(r.Path, k) {
-			w.progress(p.Raw)
-			continue
+		switch {
+		case !mine[k]:
+		case file.hole(p), !fresh && w.journal.has(r.Path, k):
+			w.past(file, p)
+		default:
+			jobs = append(jobs, func(w *worker) error { return w.part(ctx, file, k, p, from) })
 		}
-		jobs = append(jobs, func(w *worker) error { return w.part(ctx, file, k, p, from) })
 	}
+	return w.lastOneEnds(file, jobs), nil
+}
+
+// lastOneEnds has the last of the jobs that ends finish the file.
+func (w *worker) lastOneEnds(file *largeFile, jobs []func(*worker) error) []func(*worker) error {
 	if len(jobs) == 0 {
 		jobs = append(jobs, func(*worker) error { return nil })
 	}
@@ -53,10 +70,13 @@ func (w *worker) large(ctx context.Context, r *tree.Record, l *seed.Large, spars
 				return nil
 			}
 			defer w.drop(file)
+			if file.shared {
+				return nil // the copy that finishes does
+			}
 			return dress(file.fd, file.r)
 		}
 	}
-	return jobs, nil
+	return jobs
 }
 
 // keep remembers an open file until it is finished or the work ends.
@@ -79,29 +99,51 @@ type largeFile struct {
 	r         *tree.Record
 	sparse    bool
 	journaled bool
+	shared    bool // other shards write it too
 	left      atomic.Int32
 }
 
-// openLarge makes the file, or opens what an interrupted run began when the
-// marker has parts of it.
-func (w *worker) openLarge(r *tree.Record) (fd int, fresh bool, err error) {
-	if len(w.journal.done[r.Path]) > 0 {
-		dir, name, err := w.at.parent(r.Path)
-		if err != nil {
-			return -1, false, err
-		}
-		fd, err := openat(dir, name, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		var st unix.Stat_t
-		if err == nil {
-			err = unix.Fstat(fd, &st)
-			if err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1 && st.Size == r.Size {
-				return fd, false, nil
-			}
-			unix.Close(fd)
-		}
+// hole reports whether a part is no work.
+func (f *largeFile) hole(p seed.Part) bool { return f.sparse && p.Digest == "" }
+
+// past tells of a part that needs no writing. (Holes are not dealt to shards
+// evenly, so shards tell of data only.)
+func (w *worker) past(file *largeFile, p seed.Part) {
+	if w.share.whole() || !file.hole(p) {
+		w.progress(p.Raw)
 	}
-	fd, err = w.create(r)
-	return fd, true, err
+}
+
+// openLarge makes the file, or opens what an interrupted run began when the
+// marker has parts of it, or what another shard made.
+func (w *worker) openLarge(file *largeFile) (fresh bool, err error) {
+	if !file.shared && len(w.journal.done[file.r.Path]) == 0 {
+		file.fd, err = w.create(file.r)
+		return true, err
+	}
+	dir, name, err := w.at.parent(file.r.Path)
+	if err != nil {
+		return false, err
+	}
+	flags := unix.O_WRONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	if file.shared {
+		flags |= unix.O_CREAT
+	}
+	fd, err := openat(dir, name, flags, 0o600)
+	if err == nil {
+		var st unix.Stat_t
+		err = unix.Fstat(fd, &st)
+		if err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1 && (st.Size == file.r.Size || file.shared && st.Size == 0) {
+			file.fd = fd
+			return st.Size == 0, nil
+		}
+		unix.Close(fd)
+	}
+	if file.shared {
+		return false, pathError("open", file.r.Path, errors.Join(err, ErrOccupied))
+	}
+	file.fd, err = w.create(file.r)
+	return true, err
 }
 
 // part writes one part of a large file at its place.
@@ -130,8 +172,12 @@ func (w *worker) part(ctx context.Context, file *largeFile, k int, p seed.Part, 
 	return nil
 }
 
-// spoilt removes a file of which a part turned out to have the wrong digest.
+// spoilt removes a file of which a part turned out to have the wrong digest. (A
+// file of several shards stays: that part is in no journal.)
 func (w *worker) spoilt(file *largeFile, err error) error {
+	if file.shared {
+		return err
+	}
 	if errors.Is(err, oci.ErrDamaged) || errors.Is(err, seed.ErrFormat) {
 		return errors.Join(err, w.remove(file.r.Path))
 	}

@@ -25,6 +25,18 @@ const (
 	unnamed    = Marker + ".new" // a marker that has no content yet
 )
 
+// reserved reports whether a name in the root is one of a copy under way: the
+// marker, one that has no content yet, the journal of a shard.
+func reserved(name string) bool {
+	rest, ok := strings.CutPrefix(name, Marker)
+	return ok && (rest == "" || rest[0] == '.')
+}
+
+// reservedPath is reserved for a path of the volume.
+func reservedPath(p hostpath.Path) bool {
+	return !strings.Contains(string(p[1:]), "/") && reserved(string(p[1:]))
+}
+
 // ErrOccupied is wrapped when a directory holds something else than an
 // interrupted or complete copy of the seed.
 var ErrOccupied = errors.New("the directory is not empty, and no copy of this seed")
@@ -40,53 +52,68 @@ const (
 
 // inspect looks at the root of the directory only.
 func inspect(root *os.File, seed oci.Digest) (condition, error) {
+	result := empty
+	err := eachName(root, func(name string) error {
+		if name != "lost+found" && !reserved(name) {
+			result = occupied
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	// After the names, since shards begin side by side: whoever sees something
+	// that another one made sees the marker, too, which that one made first.
+	own, err := markerOf(root)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return result, nil
+	case err != nil:
+		return 0, err
+	case own != "" && own != seed:
+		return 0, fmt.Errorf("%w: it is an interrupted copy of seed %s", ErrOccupied, own)
+	}
+	return marked, nil
+}
+
+// eachName calls f with the names in the root, in no order.
+func eachName(root *os.File, f func(name string) error) error {
 	fd, err := openat(int(root.Fd()), ".", dirFlags, 0)
 	if err != nil {
-		return 0, pathError("open", hostpath.Root, err)
+		return pathError("open", hostpath.Root, err)
 	}
 	dir := os.NewFile(uintptr(fd), root.Name())
 	defer dir.Close()
-	result := empty
 	for {
 		names, err := dir.Readdirnames(256)
 		for _, name := range names {
-			switch name {
-			case "lost+found", unnamed:
-			case Marker:
-				own, err := markerOf(root)
-				if err != nil {
-					return 0, err
-				}
-				if own != "" && own != seed {
-					return 0, fmt.Errorf("%w: it is an interrupted copy of seed %s", ErrOccupied, own)
-				}
-				return marked, nil
-			default:
-				result = occupied
+			if err := f(name); err != nil {
+				return err
 			}
 		}
 		if err == io.EOF {
-			return result, nil
+			return nil
 		}
 		if err != nil {
-			return 0, pathError("read", hostpath.Root, err)
+			return pathError("read", hostpath.Root, err)
 		}
 	}
 }
 
-func openMarker(root *os.File, flags int) (*os.File, error) {
-	fd, err := openat(int(root.Fd()), Marker, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0o600)
+// openOwn opens a reserved name.
+func openOwn(root *os.File, name string, flags int) (*os.File, error) {
+	fd, err := openat(int(root.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0o600)
 	if err != nil {
-		return nil, pathError("open", markerPath, err)
+		return nil, pathError("open", hostpath.Path("/"+name), err)
 	}
-	return os.NewFile(uintptr(fd), Marker), nil
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // markerOf reads which seed the marker is of. It is "" after a power cut before
 // the content was flushed, while the name was: the journal of the file system
 // keeps names in their order.
 func markerOf(root *os.File) (oci.Digest, error) {
-	f, err := openMarker(root, unix.O_RDONLY)
+	f, err := openOwn(root, Marker, unix.O_RDONLY)
 	if err != nil {
 		return "", err
 	}
@@ -98,8 +125,8 @@ func markerOf(root *os.File) (oci.Digest, error) {
 	return oci.Digest(strings.TrimSuffix(line, "\n")), nil
 }
 
-// journal is the open marker of the copy that is under way. It is safe for
-// concurrent use.
+// journal is the open marker of the copy that is under way, or the journal of a
+// shard of it. It is safe for concurrent use.
 type journal struct {
 	mu   sync.Mutex
 	file *os.File
@@ -107,19 +134,23 @@ type journal struct {
 }
 
 // begin makes the marker. Its first line is written before it has its name, so
-// that there is none without.
-func begin(root *os.File, seed oci.Digest) (*journal, error) {
+// that there is none without. Shards may begin at the same time: each makes one,
+// and all are the same.
+func begin(root *os.File, seed oci.Digest, shard Shard) (*journal, error) {
 	fd := int(root.Fd())
-	if err := unix.Unlinkat(fd, unnamed, 0); err != nil && err != unix.ENOENT {
-		return nil, pathError("unlink", "/"+unnamed, err)
+	temp := unnamed
+	if !shard.whole() {
+		temp += shard.suffix()
 	}
-	n, err := openat(fd, unnamed, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err := unix.Unlinkat(fd, temp, 0); err != nil && err != unix.ENOENT {
+		return nil, pathError("unlink", hostpath.Path("/"+temp), err)
+	}
+	f, err := openOwn(root, temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_APPEND)
 	if err != nil {
-		return nil, pathError("create", markerPath, err)
+		return nil, err
 	}
-	f := os.NewFile(uintptr(n), Marker)
 	if _, err = f.WriteString(string(seed) + "\n"); err == nil {
-		err = unix.Renameat(fd, unnamed, fd, Marker)
+		err = unix.Renameat(fd, temp, fd, Marker)
 	}
 	if err != nil {
 		f.Close()
@@ -128,20 +159,38 @@ func begin(root *os.File, seed oci.Digest) (*journal, error) {
 	return &journal{file: f}, nil
 }
 
-// resume opens the marker of an interrupted copy and reads what it lists. Lines
-// that make no sense, such as a torn one, are as if they were not there.
-func resume(ctx context.Context, root *os.File) (*journal, error) {
-	f, err := openMarker(root, unix.O_RDWR|unix.O_APPEND)
+// resume opens the marker of an interrupted copy and reads what it and the
+// journals of shards list.
+func resume(ctx context.Context, root *os.File, seed oci.Digest) (*journal, error) {
+	f, err := openOwn(root, Marker, unix.O_RDWR|unix.O_APPEND)
 	if err != nil {
 		return nil, err
 	}
 	j := &journal{file: f, done: map[hostpath.Path]map[int]bool{}}
+	if err = j.read(ctx, f); err == nil {
+		err = j.readShards(ctx, root, seed)
+	}
+	if err == nil {
+		// What comes next starts a line, even after a torn one.
+		if _, werr := f.WriteString("\n"); werr != nil {
+			err = pathError("write", markerPath, werr)
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return j, nil
+}
+
+// read adds what a journal lists. Lines that make no sense, such as a torn one,
+// are as if they were not there.
+func (j *journal) read(ctx context.Context, f io.Reader) error {
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		if err := ctx.Err(); err != nil {
-			f.Close()
-			return nil, err
+			return err
 		}
 		number, name, ok := strings.Cut(lines.Text(), " ")
 		n, err1 := strconv.Atoi(number)
@@ -154,16 +203,7 @@ func resume(ctx context.Context, root *os.File) (*journal, error) {
 		}
 		j.done[p][n] = true
 	}
-	if err := lines.Err(); err != nil {
-		f.Close()
-		return nil, pathError("read", markerPath, err)
-	}
-	// What comes next starts a line, even after a torn one.
-	if _, err := f.WriteString("\n"); err != nil {
-		f.Close()
-		return nil, pathError("write", markerPath, err)
-	}
-	return j, nil
+	return pathError("read", markerPath, lines.Err())
 }
 
 func (j *journal) has(p hostpath.Path, part int) bool { return j.done[p][part] }

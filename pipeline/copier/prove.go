@@ -28,9 +28,13 @@ const maxDifferences = 1000
 
 // prove reads everything below root, writes the listing and compares.
 func prove(ctx context.Context, s *seed.Seed, root *os.File, listing string, o Options) (handoff.Receipt, error) {
-	skip, err := skipped(ctx, s, root)
+	skip, lost, err := skipped(ctx, s, root)
 	if err != nil {
 		return handoff.Receipt{}, err
+	}
+	notCompared := slices.Clone(o.NotCompared)
+	if lost && !slices.Contains(notCompared, string(lostFound)) {
+		notCompared = append(notCompared, string(lostFound))
 	}
 	var got tree.Totals
 	err = replace(listing, func(w io.Writer) error {
@@ -52,7 +56,7 @@ func prove(ctx context.Context, s *seed.Seed, root *os.File, listing string, o O
 		Version: ReceiptVersion, Volume: s.Config.Volume, Seed: string(s.Manifest.Digest), SourceTree: s.Config.Tree,
 		CopyTree: got.Digest, Entries: got.Entries, Files: got.Files, Bytes: got.Bytes,
 		Listing: filepath.Base(listing), ListingSHA: got.Digest,
-		Differences: []handoff.Difference{}, NotCompared: o.NotCompared,
+		Differences: []handoff.Difference{}, NotCompared: notCompared,
 	}
 	if len(o.NotCompared) > 0 {
 		if receipt.SourceTree, err = o.sourceTree(ctx, s); err != nil {
@@ -83,22 +87,26 @@ func replace(name string, fill func(io.Writer) error) error {
 	return err
 }
 
-// skipped says what in the directory is not of the copy: the marker, and an
-// empty lost+found that the volume did not have (mke2fs(8) makes it).
-func skipped(ctx context.Context, s *seed.Seed, root *os.File) (func(hostpath.Path) bool, error) {
-	const lost = hostpath.Path("/lost+found")
-	lostToo := false
-	if emptyDir(root, "lost+found") {
-		has, err := has(ctx, s, lost)
+// lostFound is what mke2fs(8) makes in every new ext4 file system.
+const lostFound = hostpath.Path("/lost+found")
+
+// skipped says what in the directory is not of the copy: the marker and what
+// belongs to it, and, which lost says, the lost+found of a new file system where
+// the seed has none.
+func skipped(ctx context.Context, s *seed.Seed, root *os.File) (skip func(hostpath.Path) bool, lost bool, err error) {
+	if untouched(root, lostFound.Rel()) {
+		has, err := has(ctx, s, lostFound)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		lostToo = !has
+		lost = !has
 	}
-	return func(p hostpath.Path) bool { return p == markerPath || lostToo && p == lost }, nil
+	return func(p hostpath.Path) bool { return reservedPath(p) || lost && p == lostFound }, lost, nil
 }
 
-func emptyDir(root *os.File, name string) bool {
+// untouched reports whether the directory is as mke2fs(8) makes lost+found:
+// root's, of mode 0700, empty.
+func untouched(root *os.File, name string) bool {
 	fd, err := openat(int(root.Fd()), name, dirFlags, 0)
 	if err != nil {
 		return false
@@ -106,7 +114,7 @@ func emptyDir(root *os.File, name string) bool {
 	dir := os.NewFile(uintptr(fd), name)
 	defer dir.Close()
 	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Uid != 0 {
+	if unix.Fstat(fd, &st) != nil || st.Uid != 0 || st.Gid != 0 || st.Mode&0o7777 != 0o700 {
 		return false
 	}
 	_, err = dir.Readdirnames(1)
