@@ -65,7 +65,7 @@ func (w *writer) prepare(wl handoff.Workload) *preparation {
 func (p *preparation) directories(v handoff.PodVolume, links map[hostpath.Path]string) {
 	root := v.Dirs[0]
 	at := hostpath.Path(prepareRoot).Join(v.Name)
-	p.mounts = append(p.mounts, corev1.VolumeMount{Name: v.Name, MountPath: string(at)})
+	p.see(v.Name, at)
 	for i, d := range v.Dirs {
 		dir := quote(string(at.Join(d.Path.Below(root.Path).Rel())))
 		if i > 0 {
@@ -91,8 +91,9 @@ func (p *preparation) emptyVolume(v handoff.PodVolume, volumes []handoff.Volume)
 	if i < 0 || volumes[i].Seed || volumes[i].Mode == 0 {
 		return
 	}
-	dir := quote(string(hostpath.Path(prepareRoot).Join(v.Name)))
-	p.mounts = append(p.mounts, corev1.VolumeMount{Name: v.Name, MountPath: prepareRoot + "/" + v.Name})
+	at := hostpath.Path(prepareRoot).Join(v.Name)
+	p.see(v.Name, at)
+	dir := quote(string(at))
 	p.run(`[ -n "$(ls -A %[1]s | grep -vx lost+found)" ] || { chown %[2]d:%[3]d %[1]s; chmod %04[4]o %[1]s; }`, dir, volumes[i].UID, volumes[i].GID, volumes[i].Mode&0o7777)
 	p.must = true
 }
@@ -100,7 +101,7 @@ func (p *preparation) emptyVolume(v handoff.PodVolume, volumes []handoff.Volume)
 // files makes empty files, each under its key.
 func (p *preparation) files(v handoff.PodVolume) {
 	at := hostpath.Path(prepareRoot).Join(v.Name)
-	p.mounts = append(p.mounts, corev1.VolumeMount{Name: v.Name, MountPath: string(at)})
+	p.see(v.Name, at)
 	for _, f := range v.Files {
 		name := quote(string(at.Join(kubename.Key(string(f.Path)))))
 		p.run("touch %s", name)
@@ -131,6 +132,15 @@ func (p *preparation) copyFiles(v handoff.PodVolume, set handoff.FileSet, mounte
 		p.run("chmod %04o %s", f.Mode, dst)
 		p.copies[v.Name+"/"+f.Key] = true
 		p.must = true
+	}
+}
+
+// see mounts a volume of the Pod, once: one that starts empty can have
+// directories to be made, too.
+func (p *preparation) see(volume string, at hostpath.Path) {
+	mount := corev1.VolumeMount{Name: volume, MountPath: string(at)}
+	if !slices.Contains(p.mounts, mount) {
+		p.mounts = append(p.mounts, mount)
 	}
 }
 
