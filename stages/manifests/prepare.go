@@ -138,9 +138,9 @@ func (p *preparation) copyFiles(v handoff.PodVolume, set handoff.FileSet, mounte
 // see mounts a volume of the Pod, once: one that starts empty can have
 // directories to be made, too.
 func (p *preparation) see(volume string, at hostpath.Path) {
-	mount := corev1.VolumeMount{Name: volume, MountPath: string(at)}
-	if !slices.Contains(p.mounts, mount) {
-		p.mounts = append(p.mounts, mount)
+	seen := slices.ContainsFunc(p.mounts, func(m corev1.VolumeMount) bool { return m.MountPath == string(at) })
+	if !seen {
+		p.mounts = append(p.mounts, corev1.VolumeMount{Name: volume, MountPath: string(at)})
 	}
 }
 
