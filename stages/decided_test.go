@@ -66,6 +66,21 @@ var decided = map[string]struct{ without, with string }{
 	"host.names":           {"", "host: {names: [ldap]}"},
 	"host.addresses":       {"", "host: {addresses: [10.9.8.7]}"},
 	"host.timeZone":        {"", "host: {timeZone: Europe/Paris}"},
+	"smoke.name":           {"smoke: [{http: {service: x, port: 80}}]", "smoke: [{name: front, http: {service: x, port: 80}}]"},
+	"smoke.seconds":        {"smoke: [{http: {service: x, port: 80}}]", "smoke: [{http: {service: x, port: 80}, seconds: 9}]"},
+	"smoke.http.workload":  {"smoke: [{http: {service: x, port: 80}}]", "smoke: [{http: {workload: other}}]"},
+	"smoke.http.service":   {"", "smoke: [{http: {service: x, port: 80}}]"},
+	"smoke.http.port":      {"smoke: [{http: {service: x, port: 80}}]", "smoke: [{http: {service: x, port: 81}}]"},
+	"smoke.http.tls":       {"smoke: [{http: {service: x, port: 80}}]", "smoke: [{http: {service: x, port: 80, tls: true}}]"},
+	"smoke.http.path":      {"smoke: [{http: {service: x, port: 80}}]", "smoke: [{http: {service: x, port: 80, path: /a}}]"},
+	"smoke.http.host":      {"smoke: [{http: {service: x, port: 80}}]", "smoke: [{http: {service: x, port: 80, host: a}}]"},
+	"smoke.http.status":    {"smoke: [{http: {service: x, port: 80}}]", "smoke: [{http: {service: x, port: 80, status: 301}}]"},
+	"smoke.http.contains":  {"smoke: [{http: {service: x, port: 80}}]", "smoke: [{http: {service: x, port: 80, contains: a}}]"},
+	"smoke.exec.workload":  {"smoke: [{exec: {workload: tinyd, command: [id]}}]", "smoke: [{exec: {workload: other, command: [id]}}]"},
+	"smoke.exec.container": {"", "smoke: [{exec: {workload: tinyd, container: tinyd, command: [id]}}]"},
+	"smoke.exec.command":   {"smoke: [{exec: {workload: tinyd, command: [id]}}]", "smoke: [{exec: {workload: tinyd, command: [ls]}}]"},
+	"smoke.exec.status":    {"smoke: [{exec: {workload: tinyd, command: [id]}}]", "smoke: [{exec: {workload: tinyd, command: [id], status: 1}}]"},
+	"smoke.exec.contains":  {"smoke: [{exec: {workload: tinyd, command: [id]}}]", "smoke: [{exec: {workload: tinyd, command: [id], contains: a}}]"},
 }
 
 // TestEveryDecisionHasAnEffect lifts a host with and without each key that
@@ -129,7 +144,7 @@ func busyHost(t *testing.T) string {
 	if err := errors.Join(
 		os.Mkdir(root, 0o755), tinyhost.Build(root),
 		os.WriteFile(filepath.Join(units, "idle.service"), []byte("[Service]\nExecStart=/usr/local/bin/idle\n"), 0o644),
-		os.WriteFile(filepath.Join(units, "other.service"), []byte("[Service]\nExecStart=/usr/local/bin/other\n[Install]\nWantedBy=multi-user.target\n"), 0o644),
+		os.WriteFile(filepath.Join(units, "other.service"), []byte("[Service]\nExecStart=/usr/local/bin/other --port 8080\n[Install]\nWantedBy=multi-user.target\n"), 0o644),
 		os.Symlink("../other.service", filepath.Join(units, "multi-user.target.wants/other.service")),
 		os.WriteFile(filepath.Join(units, "redis.service"), []byte("[Service]\nExecStart=/usr/bin/redis-server /etc/redis.conf\n[Install]\nWantedBy=multi-user.target\n"), 0o644),
 		os.Symlink("../redis.service", filepath.Join(units, "multi-user.target.wants/redis.service")),

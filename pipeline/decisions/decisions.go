@@ -32,6 +32,8 @@ type Decisions struct {
 	Answers   map[string]string `json:"answers,omitempty"` // question → choice
 	Images    Images            `json:"images,omitzero"`
 	Host      Host              `json:"host,omitzero"`
+	// Smoke are the checks that a lift ends with in a cluster.
+	Smoke []Smoke `json:"smoke,omitempty"`
 
 	// File is the name that evidence gives: statelift.yaml.
 	File string `json:"-"`
@@ -144,6 +146,7 @@ type PlanPart struct {
 	Volumes     []Volume          `json:"volumes,omitempty"`
 	Answers     map[string]string `json:"answers,omitempty"`
 	Host        Host              `json:"host,omitzero"`
+	Smoke       []Smoke           `json:"smoke,omitempty"`
 }
 
 // Use is one entry of Profiles.Use.

@@ -45,6 +45,11 @@ volumes:
 answers: {logs: keep}
 images: {tag: v1.2, labels: {vendor: Example}}
 host: {addresses: [192.0.2.10]}
+smoke:
+- name: front
+  http: {workload: blog, path: /, host: blog.example.org, contains: Welcome}
+- exec: {workload: blog, command: [id, -u], contains: "33"}
+  seconds: 5
 `
 
 func TestParse(t *testing.T) {
@@ -69,6 +74,10 @@ func TestParse(t *testing.T) {
 		Answers:   map[string]string{"logs": "keep"},
 		Images:    Images{Tag: "v1.2", Labels: map[string]string{"vendor": "Example"}, Line: 30},
 		Host:      Host{Addresses: []string{"192.0.2.10"}, Line: 31},
+		Smoke: []Smoke{
+			{Name: "front", HTTP: SmokeHTTP{Workload: "blog", Path: "/", Host: "blog.example.org", Contains: "Welcome"}, Line: 33},
+			{Exec: SmokeExec{Workload: "blog", Command: []string{"id", "-u"}, Contains: "33"}, Seconds: 5, Line: 35},
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -115,6 +124,18 @@ func TestFaults(t *testing.T) {
 		"access mode":       {"volumes:\n- {path: /a, accessMode: RWX}\n", `f:2: unknown accessMode "RWX"`},
 		"accept everything": {"accept:\n- path: /\n", "f:2: accept wants a path below /"},
 		"name":              {"name: My Host\n", `f:1: name "My Host" is no DNS label`},
+		"smoke of nothing":  {"smoke:\n- name: x\n", "f:2: a smoke check wants exactly one of http and exec"},
+		"smoke of both":     {"smoke:\n- http: {workload: a}\n  exec: {workload: a, command: [x]}\n", "f:2: a smoke check wants exactly one of http and exec"},
+		"smoke, no place":   {"name: x\nsmoke:\n- http: {path: /}\n", "f:3: http wants exactly one of workload and service"},
+		"smoke, no port":    {"smoke:\n- http: {service: a}\n", "f:2: port is missing for the Service a"},
+		"smoke path":        {"smoke:\n- http: {workload: a, path: x}\n", `f:2: path "x" is none of a request`},
+		"smoke host":        {"smoke:\n- http: {workload: a, host: \"a\\r\\nX: y\"}\n", `f:2: host "a\r\nX: y" is no name`},
+		"smoke status":      {"smoke:\n- http: {workload: a, status: 99}\n", "f:2: status 99 is none of HTTP"},
+		"smoke, no command": {"smoke:\n- exec: {workload: a}\n", "f:2: exec wants a command"},
+		"smoke exit code":   {"smoke:\n- exec: {workload: a, command: [x], status: 256}\n", "f:2: status 256 is no exit code"},
+		"smoke, too long":   {"smoke:\n- {http: {workload: a}, seconds: 601}\n", "f:2: a smoke check of 601 seconds"},
+		"smoke, a password": {"smoke:\n- exec: {workload: a, command: [mysql, --password=Xo9wq2, x]}\n", "f:2: the command holds a credential"},
+		"smoke, a typo":     {"smoke:\n- http: {workload: a, stattus: 200}\n", `f:2: unknown key "stattus"`},
 		"profile off, used": {"profiles:\n  off: [a]\n  use: {x.service: a}\n", `f:2: profile "a" is off, and used for x.service`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -165,6 +186,7 @@ func TestParts(t *testing.T) {
 		{"keep: true", "leaveOut: true", true, true},
 		{"off: [redis]", "off: [nginx]", true, true},
 		{"replicas: 0", "replicas: 2", false, true},
+		{"contains: Welcome", "contains: Hello", false, true},
 	} {
 		s, p := parts(strings.Replace(whole, c.from, c.to, 1))
 		if (s != s0) != c.split || (p != p0) != c.plan {

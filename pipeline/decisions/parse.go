@@ -53,6 +53,7 @@ func Parse(file string, data []byte) (Decisions, error) {
 	c.workloads(d)
 	c.volumes(d)
 	c.images(d)
+	c.smoke(d)
 	if err := errors.Join(c.faults...); err != nil {
 		return Decisions{}, err
 	}

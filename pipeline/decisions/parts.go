@@ -22,7 +22,7 @@ func (d Decisions) ForPlan() PlanPart {
 	return PlanPart{
 		File: d.File, Name: d.Name, Namespace: d.Namespace, RulesOff: d.Rules.Off, ProfilesOff: d.Profiles.Off,
 		Use: d.uses(), Units: d.Units, Workloads: d.Workloads, Volumes: d.Volumes, Answers: d.Answers,
-		Host: d.Host,
+		Host: d.Host, Smoke: d.Smoke,
 	}
 }
 

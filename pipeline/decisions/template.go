@@ -82,4 +82,26 @@ const template = `# Your decisions about this lift. statelift reads this file an
 #   names: [web1.example.org]
 #   addresses: [192.0.2.10]
 #   timeZone: Europe/Paris
+
+# What must work when the lift has come to its end in a cluster. A page of a
+# workload (or of any Service of the namespace, with its port), and a command in
+# a container.
+# smoke:
+# - name: front page
+#   http:
+#     workload: blog
+#     port: 443
+#     tls: true               # the certificate is the host's own, and not verified
+#     path: /
+#     host: blog.example.org  # the header
+#     status: 200
+#     contains: Welcome
+# - http: {service: gateway, port: 8080, path: /health}
+# - exec:
+#     workload: blog
+#     container: mariadb
+#     command: [mariadb, -N, -e, "SELECT COUNT(*) FROM blog.posts"]
+#     status: 0
+#     contains: "200"
+#   seconds: 60               # with all attempts
 `

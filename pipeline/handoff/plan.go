@@ -34,6 +34,8 @@ type Plan struct {
 	Mentions []Mention `json:"mentions,omitempty"`
 	// Rewrites are what is said otherwise in the cluster than on the host.
 	Rewrites []Rewrite `json:"rewrites,omitempty"`
+	// Smoke are the checks that the user wants to see done in the cluster.
+	Smoke []Smoke `json:"smoke,omitempty"`
 	// Patched are files of packages whose content somebody changed.
 	Patched []hostpath.Path `json:"patched,omitempty"`
 }

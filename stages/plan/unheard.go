@@ -46,6 +46,7 @@ func (p *planner) unheard() error {
 			fault(v.Line, "the plan has no volume at %s", v.Path)
 		}
 	}
+	faults = append(faults, p.planSmoke()...)
 	faults = append(faults, p.unasked()...)
 	if len(faults) > 0 {
 		return &pipeline.InputError{What: "your decisions", Err: errors.Join(faults...)}
