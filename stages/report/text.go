@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,8 +21,22 @@ func functions() map[string]any {
 		"join":     func(list []string) string { return strings.Join(list, ", ") },
 		"code":     markdownCode,
 		"cell":     markdownCell,
+		"amount":   amountText,
+		"address":  func(url string) string { return strings.TrimPrefix(url, "https://") }, // the report names nothing to load
 		"depth":    func(p hostpath.Path) int { return strings.Count(string(p), "/") },
 	}
+}
+
+// amountText is an amount of a resource of Kubernetes: processors come in
+// millicores, memory and storage in bytes, everything else in pieces.
+func amountText(resource string, n int64) string {
+	switch {
+	case resource == "cpu" || strings.HasSuffix(resource, ".cpu"):
+		return strconv.FormatFloat(float64(n)/1000, 'f', -1, 64)
+	case resource == "memory" || resource == "storage" || strings.HasSuffix(resource, ".memory") || strings.HasSuffix(resource, "storage"):
+		return bytesize.Text(n)
+	}
+	return countText(n)
 }
 
 // countText groups the digits of a whole number by thousands.
