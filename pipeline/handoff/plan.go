@@ -222,6 +222,12 @@ type KeyFile struct {
 	// Variable is set when the value is not the file but the value of one
 	// assignment in it (an EnvironmentFile).
 	Variable string `json:"variable,omitempty"`
+	// Credential is set when the value is not the file but that of SetCredential=
+	// with this name in it (systemd.exec(5)).
+	Credential string `json:"credential,omitempty"`
+	// As is where the file is mounted when that is not Path: what a unit gets as a
+	// credential.
+	As hostpath.Path `json:"as,omitempty"`
 	// Copied is for a service that refuses a root-owned file: an init container
 	// copies it into an emptyDir with owner and mode.
 	Copied bool `json:"copied,omitempty"`
@@ -231,6 +237,14 @@ type KeyFile struct {
 	// Made is the content of a file that the host does not have; Path is where
 	// it is mounted. It holds no credential.
 	Made string `json:"made,omitempty"`
+}
+
+// At is where the file is mounted.
+func (f KeyFile) At() hostpath.Path {
+	if f.As != "" {
+		return f.As
+	}
+	return f.Path
 }
 
 // Edit puts New in the place of Old, which begins at the byte At of the file as

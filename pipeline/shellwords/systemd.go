@@ -131,3 +131,22 @@ func number(s string, from, digits, base int) (text string, n int, ok bool) {
 	}
 	return string([]byte{byte(v)}), from + digits, true
 }
+
+// Unescape replaces the C escapes of a whole value, which is no list of words
+// (systemd.syntax(7)). One that is none is an error.
+func Unescape(s string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			b.WriteByte(s[i])
+			continue
+		}
+		text, n, ok := unescape(s[i:])
+		if !ok {
+			return "", fmt.Errorf("byte %d begins no escape", i)
+		}
+		b.WriteString(text)
+		i += n - 1
+	}
+	return b.String(), nil
+}

@@ -101,7 +101,9 @@ func specifier(c byte, unit Name, path string, host Host) (text string, known bo
 		return of, true, nil
 	}
 	switch c {
-	case 'b', 'v', 'd':
+	case 'd':
+		return Credentials + "/" + string(unit), true, nil
+	case 'b', 'v':
 		return "", true, ErrUnknowable
 	}
 	return "", false, nil

@@ -39,7 +39,9 @@ func TestSharedMemory(t *testing.T) {
 	if v < 0 || pod.Volumes[v].EmptyDir == nil || pod.Volumes[v].EmptyDir.Medium != corev1.StorageMediumMemory || pod.Volumes[v].EmptyDir.SizeLimit.String() != "1Gi" {
 		t.Fatalf("volume: %+v", pod.Volumes)
 	}
-	if !slices.ContainsFunc(pod.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == "db-shm" && m.MountPath == "/dev/shm" && m.SubPath == "" }) {
+	if !slices.ContainsFunc(pod.Containers[0].VolumeMounts, func(m corev1.VolumeMount) bool {
+		return m.Name == "db-shm" && m.MountPath == "/dev/shm" && m.SubPath == ""
+	}) {
 		t.Errorf("mounts: %+v", pod.Containers[0].VolumeMounts)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/layer/content"
+	"github.com/statelift/statelift/pipeline/unitfile"
 )
 
 // maxFile is the most that a ConfigMap or Secret can hold (core/v1,
@@ -109,6 +110,13 @@ func (w *writer) values(ctx context.Context, r reader, set handoff.FileSet) (map
 			value, ok := variable(f, data)
 			if !ok {
 				return nil, fmt.Errorf("%s: %s has no variable %s", set.Name, f.Path, f.Variable)
+			}
+			data = []byte(value)
+		}
+		if f.Credential != "" {
+			value, ok := unitfile.SetCredential(data, f.Credential)
+			if !ok {
+				return nil, fmt.Errorf("%s: %s sets no credential %s", set.Name, f.Path, f.Credential)
 			}
 			data = []byte(value)
 		}

@@ -94,6 +94,9 @@ func (p *planner) setEnvironment(ctx context.Context, s *service) error {
 		env.set("SHELL", envVar{value: firstOf(user.Shell, "/bin/sh")})
 	}
 	p.managedDirectories(s)
+	if err := p.findCredentials(ctx, s); err != nil {
+		return err
+	}
 	if s.profile != nil {
 		for _, e := range s.profile.Run.Env {
 			env.set(e.Name, envVar{value: e.Value})

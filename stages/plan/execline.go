@@ -8,6 +8,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline/envfile"
 	"github.com/statelift/statelift/pipeline/shellwords"
+	"github.com/statelift/statelift/pipeline/unitfile"
 )
 
 // command is one command of ExecStart= and its kin (systemd.service(5),
@@ -33,7 +34,7 @@ func unitSpecifiers(unit, user, home, uid, hostname string) specifiers {
 		'i': instance, 'I': unescapeUnit(instance, true), 'j': last, 'J': unescapeUnit(last, true),
 		'f': "/" + strings.TrimPrefix(unescapeUnit(firstOf(instance, prefix), true), "/"),
 		't': "/run", 'S': "/var/lib", 'C': "/var/cache", 'L': "/var/log", 'E': "/etc", 'T': "/tmp", 'V': "/var/tmp",
-		'u': user, 'U': uid, 'h': home, 'H': hostname, 'l': short, 's': "/bin/sh",
+		'd': unitfile.Credentials + "/" + unit, 'u': user, 'U': uid, 'h': home, 'H': hostname, 'l': short, 's': "/bin/sh",
 	}
 }
 

@@ -34,6 +34,9 @@ func (p *planner) makeFileSets(ctx context.Context) error {
 	}
 	for _, class := range []claim.Class{claim.Config, claim.Secret} {
 		p.addVariables(groups[class], class)
+		if class == claim.Secret {
+			p.addCredentials(groups[class])
+		}
 		for _, name := range sortedKeys(groups[class]) {
 			p.packGroup(name, groups[class][name], class)
 		}
@@ -79,6 +82,9 @@ func (p *planner) configFiles(ctx context.Context) (grouped, error) {
 		}
 		f := configFile{KeyFile: handoff.KeyFile{Path: e.Path, Size: e.Size, Mode: e.Mode, UID: e.UID, GID: e.GID}}
 		f.services = p.configServices(e)
+		if p.onlyCredential(e.Path, f.services) {
+			continue // it is in the set of each service by itself
+		}
 		f.Copied = mustCopy(f)
 		group := p.groupOf(f.services)
 		groups[e.Class][group] = append(groups[e.Class][group], f)
@@ -236,7 +242,7 @@ func (p *planner) packGroup(group string, files []configFile, class claim.Class)
 	for i, f := range files {
 		list[i] = f.KeyFile
 		if f.Variable == "" {
-			users[f.Path] = f.services
+			users[f.At()] = f.services
 		}
 	}
 	sets, tooLarge := pack(name, owner, list)
@@ -253,10 +259,10 @@ func (p *planner) packGroup(group string, files []configFile, class claim.Class)
 				p.nameVariable(set.Name, f, class)
 				continue
 			}
-			for _, s := range users[f.Path] {
+			for _, s := range users[f.At()] {
 				p.podOf(s).addVolume(handoff.PodVolume{Name: set.Name, Origin: origin, Of: set.Name})
-				if !p.onlyVariables(s, f.Path) {
-					s.addMount(handoff.Mount{Volume: set.Name, Path: f.Path, SubPath: f.Key, ReadOnly: true})
+				if f.As != "" || !p.onlyVariables(s, f.Path) {
+					s.addMount(handoff.Mount{Volume: set.Name, Path: f.At(), SubPath: f.Key, ReadOnly: true})
 				}
 			}
 		}

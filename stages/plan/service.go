@@ -40,6 +40,7 @@ type service struct {
 	workers            []identity // as whom it works, when that is not as whom it starts
 	mentions           []mention  // paths that its command and its scripts name
 	programs           []program  // that its command and its scripts run by name
+	credentials        []credential
 }
 
 // identity is a process's user and groups.

@@ -10,6 +10,7 @@ import (
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/tree"
+	"github.com/statelift/statelift/pipeline/unitfile"
 )
 
 // mention is how a service came to name a path.
@@ -35,6 +36,9 @@ func (s *run) mention(ctx context.Context, svc service, p hostpath.Path, m menti
 	n, ok, err := s.view.at(ctx, p)
 	if err != nil || neverClaimed(p) {
 		return err
+	}
+	if p.Within(unitfile.Credentials) {
+		return nil // the manager makes it, from what it is given
 	}
 	directory := ok && n.typ == tree.Directory
 	switch kind {

@@ -27,6 +27,9 @@ func (s *run) applyUnits(ctx context.Context) error {
 		if err := s.accessPaths(ctx, svc); err != nil {
 			return err
 		}
+		if err := s.credentialFiles(ctx, svc); err != nil {
+			return err
+		}
 		env := s.environment(svc)
 		if err := s.commands(ctx, svc, env); err != nil {
 			return err
