@@ -2,11 +2,13 @@ package plan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/bytesize"
+	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -18,6 +20,13 @@ import (
 // mounted by the workloads that reach below the mount point.
 func (p *planner) makeShares(ctx context.Context) error {
 	for _, f := range p.networkMounts() {
+		given, err := p.givenUp(ctx, f)
+		if err != nil {
+			return err
+		}
+		if given {
+			continue
+		}
 		server, export, ok := serverAndExport(f)
 		if !ok {
 			p.risk("high", f.Target.String(), fmt.Sprintf("%s: the share %s names no server", place(f.Source), f.Spec), "correct the line on the host")
@@ -57,6 +66,23 @@ func (p *planner) makeShares(ctx context.Context) error {
 		p.plan.Shares = append(p.plan.Shares, sh)
 	}
 	return nil
+}
+
+// givenUp tells whether the user decided that the mount point is no share, and
+// says what that means for who used it.
+func (p *planner) givenUp(ctx context.Context, f facts.Fstab) (bool, error) {
+	e, err := p.host.cat.Lookup(ctx, f.Target)
+	switch {
+	case errors.Is(err, catalog.ErrNoPath):
+		return false, nil // fstab alone knows of it
+	case err != nil:
+		return false, err
+	case e.Class == "" || e.Class == claim.Share:
+		return false, nil
+	}
+	p.risk("low", f.Target.String(), fmt.Sprintf("%s: the share %s is left out, since %s is of class %s by your decision", place(f.Source), f.Spec, f.Target, e.Class),
+		"nothing, if no workload needs what is there")
+	return true, nil
 }
 
 // networkMounts are the shares of fstab and, of a live root, those that are
