@@ -3,6 +3,7 @@ package manifests
 import (
 	"cmp"
 	"encoding/json"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -61,7 +62,7 @@ func (w *writer) copySpec(v handoff.Volume, seed handoff.Seed, account string) b
 		RestartPolicy:                 corev1.RestartPolicyNever,
 		TerminationGracePeriodSeconds: ptr(int64(30)),
 		SecurityContext:               &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
-		Containers:                    []corev1.Container{w.copyContainer(image, "copy", "--seed", from+"@"+seed.Digest, "--volume", v.Name, "--to", copyTo)},
+		Containers:                    []corev1.Container{w.copyContainer(image, "copy", "--seed", from+"@"+seed.Digest, "--volume", v.Name, "--to", copyTo, "--not-compared", strings.Join(beyondBaseline(), ","))},
 		Volumes: []corev1.Volume{
 			{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 			{Name: "volume", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: w.plan.ObjectName(v.Name)}}},
@@ -77,6 +78,13 @@ func (w *writer) copySpec(v handoff.Volume, seed handoff.Seed, account string) b
 		PodFailurePolicy: copyFailures(),
 		Template:         corev1.PodTemplateSpec{ObjectMeta: m, Spec: pod},
 	}
+}
+
+// beyondBaseline are extended attributes that take CAP_SYS_ADMIN to write
+// (xattr(7)), which no Pod of the baseline standard has, or that each machine
+// sets itself. deploy tells of those that the source has.
+func beyondBaseline() []string {
+	return []string{"trusted.*", "security.NTACL", "security.selinux", "security.ima", "security.evm"}
 }
 
 // copyAttempts is how often a copy is tried again that failed for a reason which

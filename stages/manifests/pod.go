@@ -148,13 +148,15 @@ func (w *writer) container(c handoff.Container, prepare *preparation) corev1.Con
 		Name:            c.Name,
 		Image:           w.imageRef(c.Image),
 		ImagePullPolicy: corev1.PullIfNotPresent, // the digest says which
-		Command:         c.Command,
-		WorkingDir:      string(c.WorkDir),
-		Resources:       resources(c.Resources),
-		SecurityContext: securityContext(c),
-		ReadinessProbe:  probe(c.Ready),
-		LivenessProbe:   probe(c.Live),
-		StartupProbe:    probe(c.Startup),
+		// Why it ended is then told with its status.
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		Command:                  c.Command,
+		WorkingDir:               string(c.WorkDir),
+		Resources:                resources(c.Resources),
+		SecurityContext:          securityContext(c),
+		ReadinessProbe:           probe(c.Ready),
+		LivenessProbe:            probe(c.Live),
+		StartupProbe:             probe(c.Startup),
 	}
 	for _, p := range c.Ports {
 		out.Ports = append(out.Ports, corev1.ContainerPort{Name: p.Name, ContainerPort: p.Number, Protocol: corev1.Protocol(p.Protocol)})

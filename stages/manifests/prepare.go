@@ -168,7 +168,9 @@ func (p *preparation) container(w *writer) corev1.Container {
 		Name:            "prepare",
 		Image:           w.imageRef(p.image),
 		ImagePullPolicy: corev1.PullIfNotPresent,
-		Command:         []string{"/bin/sh", "-ec", strings.Join(p.script, "\n") + "\n"},
+		// Why it ended is then told with its status.
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		Command:                  []string{"/bin/sh", "-ec", strings.Join(p.script, "\n") + "\n"},
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: milliQuantity(10), corev1.ResourceMemory: bytesQuantity(16 << 20)},
 			Limits:   corev1.ResourceList{corev1.ResourceMemory: bytesQuantity(64 << 20)},

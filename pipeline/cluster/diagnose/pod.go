@@ -166,10 +166,12 @@ func startRemedy(message string) string {
 
 // crashing is a container that is started again and again.
 func crashing(s corev1.ContainerStatus) Finding {
-	f := Finding{Level: Doubtful, What: fmt.Sprintf("container %s ends soon after each start, %d times so far", s.Name, s.RestartCount)}
+	f := Finding{Level: Doubtful, What: fmt.Sprintf("container %s ends soon after each start", s.Name)}
+	f.Evidence = fmt.Sprintf("%d times so far", s.RestartCount)
 	if t := s.LastTerminationState.Terminated; t != nil {
 		last := exited(s.Name, t)
-		f.Evidence, f.Remedy = last.What, last.Remedy
+		f.Level, f.Remedy = max(f.Level, last.Level), last.Remedy
+		f.Evidence += "; " + last.What
 		if last.Evidence != "" {
 			f.Evidence += ": " + last.Evidence
 		}

@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -122,22 +125,25 @@ const maxLog = 64 << 20
 func (r *run) saveLogs(ctx context.Context, what string, pods []*corev1.Pod) []string {
 	var out []string
 	for _, p := range pods {
-		if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodPending {
+		if p.Status.Phase == corev1.PodSucceeded {
 			continue
 		}
-		for _, c := range p.Spec.Containers {
-			name := filepath.Join(logsDir, p.Name+"-"+c.Name+".log")
-			if err := r.saveLog(ctx, p.Name, c.Name, r.Workspace.Path(name)); err != nil {
+		for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+			if s.State.Running == nil && s.State.Terminated == nil && s.LastTerminationState.Terminated == nil {
+				continue // it never ran
+			}
+			name := r.Workspace.Path(logsDir, p.Name+"-"+s.Name+".log")
+			if err := r.saveLog(ctx, p.Name, s.Name, name, s.State.Waiting != nil); err != nil {
 				r.Log.Warn("a log could not be fetched", "of", what, "error", err)
 				continue
 			}
-			out = append(out, r.Workspace.Path(name))
+			out = append(out, name)
 		}
 	}
 	return out
 }
 
-func (r *run) saveLog(ctx context.Context, pod, container, name string) error {
+func (r *run) saveLog(ctx context.Context, pod, container, name string, previous bool) error {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -145,15 +151,12 @@ func (r *run) saveLog(ctx context.Context, pod, container, name string) error {
 	defer f.Close()
 	w := bufio.NewWriter(f)
 	left := maxLog
-	err = r.cluster.Lines(ctx, pod, container, false, func(line string) {
+	err = r.cluster.Lines(ctx, pod, container, previous, func(line string) {
 		if left -= len(line) + 1; left < 0 || strings.HasPrefix(line, progressLine) {
 			return
 		}
-		w.WriteString(line)
-		w.WriteByte('\n')
+		// What fails here, Flush tells.
+		fmt.Fprintln(w, line)
 	})
-	if flushErr := w.Flush(); err == nil {
-		err = flushErr
-	}
-	return err
+	return errors.Join(err, w.Flush())
 }

@@ -72,6 +72,7 @@ type run struct {
 	view     *cluster.View
 	began    time.Time
 	bar      *volumesBar
+	lacking  []string // what could not be taken along
 }
 
 // Run brings everything into the cluster. It returns when all workloads are
@@ -86,6 +87,9 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, s
 	out, err := r.install(ctx)
 	if err != nil {
 		return handoff.Copies{}, r.remains(err)
+	}
+	if len(r.lacking) > 0 {
+		return out, &pipeline.Incomplete{Because: r.lacking}
 	}
 	return out, nil
 }

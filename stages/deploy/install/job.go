@@ -117,7 +117,7 @@ func (r *run) await(ctx context.Context, v *volume, uid types.UID) (*batchv1.Job
 	follow := r.newFollower(v)
 	defer follow.wait()
 	defer stop()
-	watcher := r.newWatcher("volume", v.Name)
+	watcher, seen := r.newWatcher("volume", v.Name), false
 	for {
 		changed := r.view.Changed()
 		if err := r.view.Err(); err != nil {
@@ -125,7 +125,7 @@ func (r *run) await(ctx context.Context, v *volume, uid types.UID) (*batchv1.Job
 		}
 		job := r.view.Job(name)
 		if job != nil && job.UID == uid {
-			watcher.seen = true
+			seen = true
 			pods := r.view.JobPods(uid)
 			follow.pods(ctx, pods)
 			switch diagnose.OutcomeOf(job) {
@@ -138,7 +138,7 @@ func (r *run) await(ctx context.Context, v *volume, uid types.UID) (*batchv1.Job
 				r.saveLogs(ctx, v.Name, pods)
 				return nil, err
 			}
-		} else if watcher.seen {
+		} else if seen {
 			return nil, errGone{name}
 		}
 		if err := r.pause(ctx, changed); err != nil {
@@ -221,7 +221,7 @@ func (r *run) collect(ctx context.Context, v *volume, uid types.UID) (handoff.Re
 		if err != nil {
 			return receipt, err
 		}
-		return receipt, checkReceipt(receipt, short, v)
+		return receipt, r.checkReceipt(ctx, receipt, short, v)
 	}
 	return handoff.Receipt{}, fmt.Errorf("the Pod of Job %s is gone, and the receipt with it", v.job.GetName())
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/statelift/statelift/pipeline/atomicfile"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/oci"
-	"github.com/statelift/statelift/pipeline/seed"
 	"github.com/statelift/statelift/pipeline/workspace"
 )
 
@@ -72,7 +71,24 @@ func (r *run) readReceipt(ctx context.Context, pod string) (receipt handoff.Rece
 
 // checkReceipt takes nobody's word: what a Pod says of itself must agree in both
 // places, and be about this volume, this seed and its tree.
-func checkReceipt(receipt handoff.Receipt, s lastWords, v *volume) error {
+func (r *run) checkReceipt(ctx context.Context, receipt handoff.Receipt, s lastWords, v *volume) error {
+	if err := checkWords(receipt, s, v); err != nil {
+		return err
+	}
+	want := v.seed.Tree
+	if len(receipt.NotCompared) > 0 {
+		var err error
+		if want, _, err = r.expect(ctx, v, receipt.NotCompared, io.Discard); err != nil {
+			return err
+		}
+	}
+	if receipt.SourceTree != want {
+		return fmt.Errorf("the receipt is of a source with the tree %s, not %s", receipt.SourceTree, want)
+	}
+	return nil
+}
+
+func checkWords(receipt handoff.Receipt, s lastWords, v *volume) error {
 	switch {
 	case receipt.Seed != s.Seed, receipt.CopyTree != s.CopyTree, receipt.Proved != s.Proved, receipt.DifferenceCount != s.Differences:
 		return errors.New("the receipt in the log is not the one of the termination message")
@@ -80,9 +96,7 @@ func checkReceipt(receipt handoff.Receipt, s lastWords, v *volume) error {
 		return fmt.Errorf("the receipt is of volume %s", receipt.Volume)
 	case receipt.Seed != v.seed.Digest:
 		return fmt.Errorf("the receipt is of seed %s, not of %s", receipt.Seed, v.seed.Digest)
-	case receipt.SourceTree != v.seed.Tree:
-		return fmt.Errorf("the receipt is of a source with the tree %s, not %s", receipt.SourceTree, v.seed.Tree)
-	case receipt.Proved && receipt.DifferenceCount > 0, receipt.Proved && receipt.CopyTree != receipt.SourceTree && len(receipt.NotCompared) == 0:
+	case receipt.Proved && (receipt.DifferenceCount > 0 || receipt.CopyTree != receipt.SourceTree):
 		return errors.New("the receipt contradicts itself: it is called proved and names differences")
 	}
 	return nil
@@ -97,7 +111,7 @@ func (r *run) writeReceipt(ctx context.Context, v *volume) (handoff.ReceiptFile,
 	}
 	receipt.Listing = v.Name + ".listing"
 	listing := r.Workspace.Path(workspace.Receipts, receipt.Listing)
-	if receipt.Proved && receipt.CopyTree == receipt.SourceTree {
+	if receipt.Proved {
 		if err := r.writeListing(ctx, v, listing); err != nil {
 			return fail(err)
 		}
@@ -111,33 +125,6 @@ func (r *run) writeReceipt(ctx context.Context, v *volume) (handoff.ReceiptFile,
 	data = append(data, '\n')
 	file := handoff.ReceiptFile{Volume: v.Name, File: v.Name + ".json", SHA256: oci.Sum(data), Proved: receipt.Proved}
 	return file, atomicfile.Write(r.Workspace.Path(workspace.Receipts, file.File), data, 0o600)
-}
-
-func (r *run) writeListing(ctx context.Context, v *volume, name string) error {
-	layout, err := oci.Open(r.Workspace.Path(workspace.Seeds))
-	if err != nil {
-		return err
-	}
-	d, err := seed.Find(layout, v.Name)
-	if err != nil {
-		return err
-	}
-	if string(d.Digest) != v.seed.Digest {
-		return fmt.Errorf("%s has the seed %s, not %s: run the stage seed again", layout, d.Digest, v.seed.Digest)
-	}
-	s, err := seed.Open(ctx, layout, d)
-	if err != nil {
-		return err
-	}
-	in, err := s.Listing(ctx)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	return atomicfile.WriteTo(name, 0o600, func(w io.Writer) error {
-		_, err := io.Copy(w, in)
-		return err
-	})
 }
 
 // dropOtherReceipts removes those of volumes that there are no more.

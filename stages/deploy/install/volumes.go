@@ -22,6 +22,8 @@ type volume struct {
 	claim *unstructured.Unstructured
 	job   *unstructured.Unstructured // nil for one that starts empty
 	state filling
+	// lacking says what of the source could not be written there.
+	lacking []string
 }
 
 // volumes makes the claims, has every one with a seed filled and proved, and
@@ -236,6 +238,7 @@ func (r *run) finish(ctx context.Context, list []*volume) ([]handoff.ReceiptFile
 			return nil, err
 		}
 		out = append(out, file)
+		r.lacking = append(r.lacking, v.lacking...)
 		if !v.state.proved() {
 			differ = append(differ, &deploy.DifferError{Receipt: *v.state.Receipt})
 		}

@@ -1,7 +1,9 @@
 package install
 
 import (
-	"fmt"
+	"context"
+	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/statelift/statelift/pipeline/cluster/diagnose"
@@ -11,45 +13,62 @@ import (
 // tells of several objects does not arrive at one moment.
 const settle = 2 * time.Second
 
+// relapse is how long all must be well before a fault counts as passed: what
+// crashes again and again runs for a while between.
+const relapse = time.Minute
+
 // watcher tells findings as they come, each once, and decides when waiting is of
 // no use any more.
 type watcher struct {
-	r      *run
-	key    string // of the log
-	what   string
-	seen   bool // what is waited for
-	worst  diagnose.Finding
-	since  time.Time
-	told   map[string]bool
-	now    func() time.Time
-	patien time.Duration
+	log      *slog.Logger
+	patience time.Duration
+	now      func() time.Time
+
+	told    map[string]bool
+	current diagnose.Finding
+	since   time.Time // of the current finding
+	trouble time.Time // when faults began; zero when there is none
+	well    time.Time // when the last fault was seen to be gone
 }
 
 func (r *run) newWatcher(key, what string) *watcher {
-	return &watcher{r: r, key: key, what: what, told: map[string]bool{}, now: time.Now, patien: r.options.Patience}
+	return &watcher{log: r.Log.With(key, what), patience: r.options.Patience, now: time.Now, told: map[string]bool{}}
 }
 
 // look tells what is in the way. The error says that it will stay.
 func (w *watcher) look(s diagnose.Scene) error {
 	list := diagnose.Explain(s)
+	now := w.now()
 	if len(list) == 0 {
-		w.worst = diagnose.Finding{}
+		w.recovered(now)
 		return nil
 	}
-	f, now := list[0], w.now()
-	if f.About != w.worst.About || f.What != w.worst.What {
-		w.worst, w.since = f, now
+	f := list[0]
+	w.well = time.Time{}
+	if f.Level > diagnose.Passing && w.trouble.IsZero() {
+		w.trouble = now
 	}
-	held := now.Sub(w.since)
-	if held < settle {
+	if f.About != w.current.About || f.What != w.current.What {
+		w.current, w.since = f, now
+	}
+	if now.Sub(w.since) < settle {
 		return nil
 	}
 	w.tell(f)
-	switch {
-	case f.Level == diagnose.Stuck, f.Level == diagnose.Doubtful && held >= w.patien:
-		return fmt.Errorf("%s", f)
+	if f.Level == diagnose.Stuck || f.Level == diagnose.Doubtful && now.Sub(w.trouble) >= w.patience {
+		return errors.New(f.String())
 	}
 	return nil
+}
+
+func (w *watcher) recovered(now time.Time) {
+	w.current = diagnose.Finding{}
+	if w.well.IsZero() {
+		w.well = now
+	}
+	if now.Sub(w.well) >= relapse {
+		w.trouble = time.Time{}
+	}
 }
 
 func (w *watcher) tell(f diagnose.Finding) {
@@ -58,9 +77,9 @@ func (w *watcher) tell(f diagnose.Finding) {
 		return
 	}
 	w.told[key] = true
-	log := w.r.Log.Warn
+	level := slog.LevelWarn
 	if f.Level == diagnose.Passing {
-		log = w.r.Log.Info
+		level = slog.LevelInfo
 	}
-	log("waiting: "+f.String(), w.key, w.what)
+	w.log.Log(context.Background(), level, "waiting: "+f.String())
 }
