@@ -1,0 +1,100 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/client-go/util/exec"
+	"k8s.io/streaming/pkg/httpstream"
+)
+
+// maxOutput is how much of each stream of a command is kept: its end, where the
+// verdict stands.
+const maxOutput = 256 << 10
+
+// Output is what a command did.
+type Output struct {
+	Code           int    // its exit code
+	Stdout, Stderr []byte // the last 256 KiB of each
+	// Lines is the number of lines on both, also of those that are not kept.
+	Lines int
+}
+
+// Exec runs a command in a container of a running Pod, without a terminal and
+// without input, and waits for its end. A command that fails is no error: its
+// exit code tells. When ctx ends, the connection is closed; Kubernetes leaves
+// the command alone then.
+func (c *Cluster) Exec(ctx context.Context, pod, container string, command []string) (Output, error) {
+	// A command may have had its effect although the connection was lost: it is
+	// not asked for twice.
+	request := c.Client.CoreV1().RESTClient().Post().Resource("pods").Namespace(c.Namespace).Name(pod).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{Container: container, Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec)
+	url := request.URL()
+	fail := func(err error) (Output, error) {
+		return Output{}, fmt.Errorf("a command in container %s of Pod %s: %w", container, pod, err)
+	}
+	// WebSockets go through proxies that SPDY does not; clusters before 1.29 have
+	// SPDY alone.
+	socket, err := remotecommand.NewWebSocketExecutor(c.Config, "GET", url.String())
+	if err != nil {
+		return fail(err)
+	}
+	spdy, err := remotecommand.NewSPDYExecutor(c.Config, "POST", url)
+	if err != nil {
+		return fail(err)
+	}
+	executor, err := remotecommand.NewFallbackExecutor(socket, spdy, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	})
+	if err != nil {
+		return fail(err)
+	}
+	var stdout, stderr tail
+	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
+	out := Output{Stdout: stdout.kept(), Stderr: stderr.kept(), Lines: stdout.lines + stderr.lines}
+	var code exec.CodeExitError
+	switch {
+	case errors.As(err, &code):
+		out.Code = code.Code
+	case ctx.Err() != nil:
+		return fail(ctx.Err())
+	case err != nil:
+		return fail(err)
+	}
+	return out, nil
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	buf   bytes.Buffer
+	lines int
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.lines += bytes.Count(p, []byte{'\n'})
+	t.buf.Write(p)
+	if t.buf.Len() > 2*maxOutput {
+		t.buf.Next(t.buf.Len() - maxOutput)
+	}
+	return len(p), nil
+}
+
+func (t *tail) kept() []byte {
+	b := t.buf.Bytes()
+	return b[max(0, len(b)-maxOutput):]
+}
+
+// ExecIn runs a command in a container of the first ready Pod with the labels;
+// ErrNoPod when there is none.
+func (c *Cluster) ExecIn(ctx context.Context, match map[string]string, container string, command []string) (Output, error) {
+	pod, err := c.ReadyPod(ctx, match)
+	if err != nil {
+		return Output{}, err
+	}
+	return c.Exec(ctx, pod.Name, container, command)
+}
