@@ -87,6 +87,18 @@ func (e *exitError) Error() string { return e.err.Error() + ": " + e.stderr }
 
 func (e *exitError) Unwrap() error { return e.err }
 
+// Warnings runs kubectl and returns what the API server warned of.
+func (b Bed) Warnings(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(b.Kubectl, append([]string{"--kubeconfig", b.Kubeconfig}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("kubectl %s: %v: %s", strings.Join(args, " "), err, stderr.String())
+	}
+	return stderr.String()
+}
+
 // Name is a random name that begins with prefix.
 func Name(prefix string) string {
 	random := make([]byte, 4)

@@ -1,0 +1,254 @@
+package stages_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/statelift/statelift/fixtures/hosts"
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/cluster/bedtest"
+	"github.com/statelift/statelift/pipeline/decisions"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/profile"
+	"github.com/statelift/statelift/pipeline/workspace"
+	"github.com/statelift/statelift/stages"
+	"github.com/statelift/statelift/stages/plan"
+	"github.com/statelift/statelift/templates"
+)
+
+// The names by which the plan looks for collisions are those of the manifests.
+func TestPlannedNamesAreThoseOfTheManifests(t *testing.T) {
+	ws, src, p := planned(t, hosts.WordPress(t), "")
+	manifests, err := writeManifests(t, &pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: ws}, src, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	planned := map[handoff.Object]bool{}
+	for _, o := range plan.Objects(p) {
+		planned[o] = true
+	}
+	for _, f := range manifests.Files {
+		o := handoff.Object{Kind: f.Kind, Name: f.Object}
+		if f.Kind == "Namespace" || f.Kind == "Kustomization" {
+			continue
+		}
+		if !planned[o] {
+			t.Errorf("the plan does not know that %s %s is made", o.Kind, o.Name)
+		}
+		delete(planned, o)
+	}
+	for o := range planned {
+		// Those are made when the seeds are there, and for the run.
+		if !strings.Contains(o.Name, "-copy") && o.Name != p.ObjectName("carrier") {
+			t.Errorf("%s %s is planned, and no manifest makes it", o.Kind, o.Name)
+		}
+	}
+}
+
+// planned runs the pipeline without a cluster up to the plan.
+func planned(t *testing.T, host, text string) (ws workspace.Workspace, src handoff.Source, p handoff.Plan) {
+	t.Helper()
+	ws, err := lifted(t, filepath.Join(host, "root"), text, "plan", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if src, err = pipeline.Read(ws, handoff.SourceKey); err != nil {
+		t.Fatal(err)
+	}
+	if p, err = pipeline.Read(ws, handoff.PlanKey); err != nil {
+		t.Fatal(err)
+	}
+	return ws, src, p
+}
+
+// What the plan says a level of Pod security forbids is what the API server
+// warns of.
+func TestPodSecurityAgreesWithTheServer(t *testing.T) {
+	bed := bedtest.Open(t)
+	ws, src, p := planned(t, hosts.WordPress(t), "")
+	if _, err := writeManifests(t, &pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: ws}, src, p); err != nil {
+		t.Fatal(err)
+	}
+	for _, level := range []string{"baseline", "restricted"} {
+		ns := bed.Namespace(t, "pod-security.kubernetes.io/warn="+level)
+		blocks := plan.Blocks(p, handoff.Target{Context: "c", Namespace: ns, PodSecurity: level, Missing: []handoff.Permission{
+			{Verb: "list", Resource: "nodes", Optional: true}, {Verb: "list", Resource: "storageclasses", Optional: true},
+		}})
+		text := ""
+		for _, b := range blocks {
+			text += b.Text
+		}
+		for _, w := range p.Workloads {
+			file := ws.Path(workspace.Manifests, strings.ToLower(string(w.Kind))+"-"+p.ObjectName(w.Name)+".yaml")
+			warned := bed.Warnings(t, "apply", "--dry-run=server", "-n", ns, "-f", file)
+			forbidden := strings.Contains(warned, "would violate PodSecurity")
+			says := strings.Contains(text, "of "+w.Name+" ")
+			if forbidden != says {
+				t.Errorf("%s, %s: the server says %q, the plan %q", level, w.Name, warned, text)
+			}
+		}
+	}
+}
+
+// run is one lift into the test cluster up to the gate.
+type lift struct {
+	ws     workspace.Workspace
+	events map[string]string // stage → state and why
+}
+
+func (l *lift) run(t *testing.T, root, contextName, namespace, text string) error {
+	t.Helper()
+	d, err := decisions.Parse(workspace.Decisions, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	profiles, perr := profile.Load(templates.Profiles())
+	rules, rerr := profile.LoadRules(templates.Rules())
+	if err := errors.Join(perr, rerr, os.MkdirAll(l.ws.Path(workspace.Run), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	l.events = map[string]string{}
+	runner := &pipeline.Runner{
+		Stages: stages.All(stages.Deps{
+			Source: root, Context: contextName, Namespace: namespace, Version: "test", Decisions: d, Profiles: profiles, Rules: rules,
+		}),
+		Granted: pipeline.Local | pipeline.Cluster, Version: "test",
+		Env:     pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: l.ws, Progress: silent{}},
+		Ledgers: func(string) pipeline.Ledger { return forgetful{} },
+		Observe: func(e pipeline.Event) {
+			l.events[e.Stage] = strings.TrimSpace(string(e.State) + " " + cmp.Or(e.Why, ""))
+		},
+	}
+	return runner.Run(context.Background(), "admit")
+}
+
+// The gate lets through what the cluster serves, and stops what it does not,
+// with the choices, before any work.
+func TestTargetIsLookedAtFirst(t *testing.T) {
+	bed := bedtest.Open(t)
+	root := busyHost(t)
+	ns := bed.Namespace(t)
+	l := &lift{ws: workspace.Workspace{Dir: t.TempDir()}}
+	if err := l.run(t, root, bed.Context, ns, ""); err != nil {
+		t.Fatal(err)
+	}
+	admitted, err := pipeline.Read(l.ws, handoff.AdmitKey)
+	if err != nil || admitted.Target != bed.Context+"/"+ns {
+		t.Fatalf("admitted to %q: %v", admitted.Target, err)
+	}
+	p, err := pipeline.Read(l.ws, handoff.PlanKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := os.ReadFile(l.ws.Path("report.html"))
+	if err != nil || !strings.Contains(string(report), `id="cluster"`) || !strings.Contains(string(report), bed.StorageClass) {
+		t.Errorf("the report says nothing of the cluster: %v", err)
+	}
+
+	// Nothing changed: nothing is done.
+	if err := l.run(t, root, bed.Context, ns, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, stage := range []string{"target", "plan", "report", "admit"} {
+		if l.events[stage] != "fresh" {
+			t.Errorf("%s is %s in the second run", stage, l.events[stage])
+		}
+	}
+
+	quota := "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: tight}\nspec: {hard: {persistentvolumeclaims: \"0\"}}\n"
+	taken := "apiVersion: v1\nkind: Service\nmetadata: {name: " + p.ObjectName("tinyd") + "-pods}\nspec: {clusterIP: None, selector: {a: b}}\n"
+	volume := p.Volumes[0].Path.String()
+	for _, tt := range []struct {
+		name, made, undo, text string
+		want                   []string
+	}{
+		{"quota", quota, "resourcequota/tight", "", []string{"ResourceQuota tight allows 0 persistentvolumeclaims", "have ResourceQuota tight raised to"}},
+		{"name", taken, "service/" + p.ObjectName("tinyd") + "-pods", "", []string{"objects already that the lift would make", "Service " + p.ObjectName("tinyd") + "-pods", "--namespace"}},
+		{"class", "", "", "volumes: [{path: " + volume + ", storageClass: fast}]\n", []string{"wants the StorageClass fast, and the cluster has none of that name", "storageClass: " + bed.StorageClass}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.made != "" {
+				bed.Apply(t, ns, tt.made)
+				defer bed.Run(t, "delete", "-n", ns, tt.undo)
+			}
+			var blocked *pipeline.Blocked
+			for end := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+				if err := l.run(t, root, bed.Context, ns, tt.text); errors.As(err, &blocked) || time.Now().After(end) {
+					break
+				}
+			}
+			if blocked == nil {
+				t.Fatal("it is not blocked")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(blocked.Error(), want) {
+					t.Errorf("%q is not in: %s", want, blocked)
+				}
+			}
+			markdown, err := os.ReadFile(l.ws.Path("report.md"))
+			if err != nil || !strings.Contains(string(markdown), "cannot go there as it is") {
+				t.Errorf("the report does not say so: %v", err)
+			}
+		})
+	}
+	if err := l.run(t, root, bed.Context, ns, ""); err != nil {
+		t.Errorf("after that all was undone: %v", err)
+	}
+}
+
+// What a lift made itself is neither in its way nor takes from its quota.
+func TestOwnObjectsAreNotInTheWay(t *testing.T) {
+	bed := bedtest.Open(t)
+	root := busyHost(t)
+	ns := bed.Namespace(t)
+	l := &lift{ws: workspace.Workspace{Dir: t.TempDir()}}
+	if err := l.run(t, root, bed.Context, ns, ""); err != nil {
+		t.Fatal(err)
+	}
+	p, err := pipeline.Read(l.ws, handoff.PlanKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := pipeline.Read(l.ws, handoff.TargetKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := l.ws.Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src, err := pipeline.Read(l.ws, handoff.SourceKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := writeManifests(t, &pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: l.ws}, src, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range made.Files {
+		if slices.Contains([]string{"PersistentVolumeClaim", "StatefulSet", "Service", "ConfigMap", "ServiceAccount"}, f.Kind) {
+			bed.Run(t, "apply", "-n", ns, "-f", l.ws.Path(workspace.Manifests, f.Name))
+			bed.Run(t, "label", "-n", ns, strings.ToLower(f.Kind)+"/"+f.Object, "statelift.io/workspace="+id)
+		}
+	}
+	if err := l.run(t, root, bed.Context, ns, ""); err != nil {
+		t.Errorf("the second run: %v", err)
+	}
+	after, err := pipeline.Read(l.ws, handoff.TargetKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(before, after); diff != "" {
+		t.Errorf("the target is another one (-before +after):\n%s", diff)
+	}
+}
