@@ -44,6 +44,7 @@ func needs(exists bool) []need {
 		{"", "pods", []string{"get", "list", "watch", "delete"}, "seeing how Jobs and workloads do, and starting them anew", false, false},
 		{"", "pods/log", []string{"get"}, "receipts of copies, which come back by their logs", false, false},
 		{"", "pods/exec", []string{"create"}, "checks that run inside the workloads", false, false},
+		{"", "pods/portforward", []string{"create"}, "smoke checks of pages", false, true},
 		{"", "events", []string{"list", "watch"}, "saying why something does not start", false, false},
 		{"", "resourcequotas", []string{"list"}, "seeing whether the quota is large enough", false, true},
 		{"", "limitranges", []string{"list"}, "seeing which sizes are allowed", false, true},
