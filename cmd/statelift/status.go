@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -23,6 +24,8 @@ type statusReport struct {
 	Next      string              `json:"next,omitempty"`
 	Questions []handoff.Question  `json:"questions,omitempty"` // of the plan, unanswered
 	Blocks    []string            `json:"blocks,omitempty"`    // what stands between this run and success
+	// Cluster is what this workspace made there.
+	Cluster []clusterThing `json:"cluster,omitempty"`
 	problems
 }
 
@@ -30,11 +33,11 @@ func newStatus(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:     "status",
 		Short:   "What is done, what is next, what blocks",
-		Long:    "Print where each stage of the workspace stands, from its records alone: nothing\nis run, and nothing outside the workspace is asked.",
+		Long:    "Print where each stage of the workspace stands, from its records alone, and what\nit made in a cluster, which is asked whether that is still there. Nothing is run.",
 		Example: "  statelift status -w lift\n  statelift status --json | jq -r .next",
 		Args:    cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			r, err := g.status()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := g.status(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -43,7 +46,7 @@ func newStatus(g *globals) *cobra.Command {
 	}
 }
 
-func (g *globals) status() (*statusReport, error) {
+func (g *globals) status(ctx context.Context) (*statusReport, error) {
 	ws, err := g.existing()
 	if err != nil {
 		return nil, err
@@ -85,6 +88,11 @@ func (g *globals) status() (*statusReport, error) {
 	if v, err := pipeline.Read(ws, handoff.VerdictsKey); err == nil {
 		r.block(v.Incomplete...)
 	}
+	var notes []string
+	if r.Cluster, notes, err = inClusters(ctx, ws); err != nil {
+		return nil, err
+	}
+	r.block(notes...)
 	return r, nil
 }
 
@@ -122,5 +130,5 @@ func (r *statusReport) write(w io.Writer) error {
 		fmt.Fprintf(w, "%d questions of the plan are open; defaults hold (statelift plan shows them)\n", n)
 	}
 	r.problems.write(w)
-	return nil
+	return writeThings(w, r.Cluster)
 }

@@ -35,14 +35,14 @@ func (e *Taken) Error() string {
 	return fmt.Sprintf("%s in namespace %s is there already and is %s: remove it, or give the lift another name or namespace (name:, namespace: in statelift.yaml)", e.Ref, e.Namespace, by)
 }
 
-// Leaving says that an object of that name is being deleted and keeps the name
+// Departing says that an object of that name is being deleted and keeps the name
 // until that has come to its end.
-type Leaving struct {
+type Departing struct {
 	Ref
 	Finalizers []string
 }
 
-func (e *Leaving) Error() string {
+func (e *Departing) Error() string {
 	return fmt.Sprintf("%s is being deleted and waits for %s", e.Ref, strings.Join(e.Finalizers, ", "))
 }
 
@@ -60,7 +60,7 @@ func (e *Conflict) Error() string {
 // statelift once said of it and u does not say is removed, what others say stays.
 // The object carries the label of the workspace, and only an object that carries
 // the same is changed: else the error is *Taken, for one that is on its way out
-// *Leaving, for fields that others changed *Conflict.
+// *Departing, for fields that others changed *Conflict.
 func (c *Cluster) Apply(ctx context.Context, u *unstructured.Unstructured, workspace string) (Applied, error) {
 	return c.apply(ctx, u, workspace, nil)
 }
@@ -137,7 +137,7 @@ func mine(ref Ref, u *unstructured.Unstructured, workspace string) error {
 		return &Taken{Ref: ref, By: labels["app.kubernetes.io/managed-by"]}
 	}
 	if u.GetDeletionTimestamp() != nil {
-		return &Leaving{Ref: ref, Finalizers: u.GetFinalizers()}
+		return &Departing{Ref: ref, Finalizers: u.GetFinalizers()}
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (c *Cluster) Gone(ctx context.Context, ref Ref, uid types.UID, patience tim
 			return nil
 		}
 		if waited >= patience {
-			return &Leaving{Ref: ref, Finalizers: u.GetFinalizers()}
+			return &Departing{Ref: ref, Finalizers: u.GetFinalizers()}
 		}
 		select {
 		case <-tick.C:

@@ -61,7 +61,7 @@ func (r *run) changed(ctx context.Context, u *unstructured.Unstructured) (string
 	got, err := r.cluster.Differs(ctx, u, r.identity)
 	var (
 		taken    *cluster.Taken
-		leaving  *cluster.Leaving
+		leaving  *cluster.Departing
 		conflict *cluster.Conflict
 	)
 	switch {
