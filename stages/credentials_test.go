@@ -31,7 +31,8 @@ printf 'by-its-path\0\xff' >etc/keys/db-pass
 printf 'one' >srv/creds/a; printf 'two' >srv/creds/b
 printf 'Whxqht+dQJax1aZeCGLxmiAAAAABAAAADAAAAA' >etc/credstore.encrypted/sealed
 chmod 600 etc/credstore/* etc/keys/* srv/creds/*
-cat >etc/systemd/system/tinyd.service.d/creds.conf 2>/dev/null || { mkdir etc/systemd/system/tinyd.service.d; cat >etc/systemd/system/tinyd.service.d/creds.conf; } <<'U'
+mkdir etc/systemd/system/tinyd.service.d
+cat >etc/systemd/system/tinyd.service.d/creds.conf <<'U'
 [Service]
 LoadCredential=token
 LoadCredential=db:/etc/keys/db-pass

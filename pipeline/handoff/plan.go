@@ -225,6 +225,9 @@ type KeyFile struct {
 	// Credential is set when the value is not the file but that of SetCredential=
 	// with this name in it (systemd.exec(5)).
 	Credential string `json:"credential,omitempty"`
+	// Option is set when the value is not the file but that of one option in it, a
+	// credentials file of mount.cifs(8).
+	Option string `json:"option,omitempty"`
 	// As is where the file is mounted when that is not Path: what a unit gets as a
 	// credential.
 	As hostpath.Path `json:"as,omitempty"`
@@ -274,20 +277,30 @@ type Rewrite struct {
 
 // Share is a network share that is mounted as it is.
 type Share struct {
-	Name     string         `json:"name"`
-	FSType   string         `json:"fsType"`
-	Server   string         `json:"server"`
-	Export   string         `json:"export"`
-	Path     hostpath.Path  `json:"path"` // mount point on the host
-	Options  []string       `json:"options,omitempty"`
-	ReadOnly bool           `json:"readOnly,omitempty"`
-	Users    []string       `json:"users,omitempty"` // workloads that reach below Path
+	Name     string        `json:"name"`
+	FSType   string        `json:"fsType"`
+	Server   string        `json:"server"`
+	Export   string        `json:"export"`
+	Path     hostpath.Path `json:"path"` // mount point on the host
+	Options  []string      `json:"options,omitempty"`
+	ReadOnly bool          `json:"readOnly,omitempty"`
+	Users    []string      `json:"users,omitempty"` // workloads that reach below Path
+	// Driver is the CSI driver that mounts what Kubernetes does not mount by
+	// itself; "" when none is known. Secret is the FileSet with its credentials.
+	Driver   string         `json:"driver,omitempty"`
+	Secret   string         `json:"secret,omitempty"`
 	Evidence claim.Evidence `json:"evidence"`
 }
 
 // NFS reports whether Kubernetes mounts the share by itself; others need a CSI
 // driver of the cluster.
 func (s Share) NFS() bool { return s.FSType == "nfs" || s.FSType == "nfs4" }
+
+// SMB reports whether the share is one of mount.cifs(8).
+func (s Share) SMB() bool { return s.FSType == "cifs" || s.FSType == "smb3" || s.FSType == "smbfs" }
+
+// Mounted reports whether the share becomes a PersistentVolume.
+func (s Share) Mounted() bool { return (s.NFS() || s.Driver != "") && len(s.Users) > 0 }
 
 // ObjectPlan is what goes to the object store.
 type ObjectPlan struct {

@@ -16,6 +16,7 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/layer/content"
+	"github.com/statelift/statelift/pipeline/mountcifs"
 	"github.com/statelift/statelift/pipeline/unitfile"
 )
 
@@ -117,6 +118,13 @@ func (w *writer) values(ctx context.Context, r reader, set handoff.FileSet) (map
 			value, ok := unitfile.SetCredential(data, f.Credential)
 			if !ok {
 				return nil, fmt.Errorf("%s: %s sets no credential %s", set.Name, f.Path, f.Credential)
+			}
+			data = []byte(value)
+		}
+		if f.Option != "" {
+			value, ok := mountcifs.Credentials(data)[f.Option]
+			if !ok {
+				return nil, fmt.Errorf("%s: %s has no %s", set.Name, f.Path, f.Option)
 			}
 			data = []byte(value)
 		}

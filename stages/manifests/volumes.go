@@ -1,6 +1,7 @@
 package manifests
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -54,11 +55,11 @@ func (w *writer) makeVolumes() {
 // server alone decides.
 const shareSize = 1 << 30
 
-// makeShares makes a PersistentVolume and its claim for each NFS share that a
-// workload uses. No data moves.
+// makeShares makes a PersistentVolume and its claim for each share that a
+// workload uses and that somebody can mount. No data moves.
 func (w *writer) makeShares() {
 	for _, s := range w.plan.Shares {
-		if !s.NFS() || len(s.Users) == 0 {
+		if !s.Mounted() {
 			continue
 		}
 		name := w.plan.ObjectName(s.Name)
@@ -82,9 +83,7 @@ func (w *writer) makeShares() {
 				PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
 				MountOptions:                  options,
 				VolumeMode:                    ptr(corev1.PersistentVolumeFilesystem),
-				PersistentVolumeSource: corev1.PersistentVolumeSource{
-					NFS: &corev1.NFSVolumeSource{Server: s.Server, Path: s.Export, ReadOnly: s.ReadOnly},
-				},
+				PersistentVolumeSource:        w.shareSource(name, s),
 			},
 		}, pvMeta, false)
 		w.add("PersistentVolumeClaim", &corev1.PersistentVolumeClaim{
@@ -98,6 +97,23 @@ func (w *writer) makeShares() {
 			},
 		}, m, false)
 	}
+}
+
+// shareSource says who mounts the share: Kubernetes itself, or a CSI driver, told
+// in the words of csi-driver-smb (its docs/driver-parameters.md).
+func (w *writer) shareSource(name string, s handoff.Share) corev1.PersistentVolumeSource {
+	if s.Driver == "" {
+		return corev1.PersistentVolumeSource{NFS: &corev1.NFSVolumeSource{Server: s.Server, Path: s.Export, ReadOnly: s.ReadOnly}}
+	}
+	unc := "//" + s.Server + "/" + s.Export
+	csi := &corev1.CSIPersistentVolumeSource{
+		Driver: s.Driver, ReadOnly: s.ReadOnly, VolumeAttributes: map[string]string{"source": unc},
+		VolumeHandle: strings.TrimPrefix(unc, "//") + "#" + name, // unique in the cluster
+	}
+	if s.Secret != "" {
+		csi.NodeStageSecretRef = &corev1.SecretReference{Name: w.plan.ObjectName(s.Secret), Namespace: cmp.Or(w.plan.Namespace, "default")}
+	}
+	return corev1.PersistentVolumeSource{CSI: csi}
 }
 
 func bytesQuantity(n int64) resource.Quantity { return *resource.NewQuantity(n, resource.BinarySI) }

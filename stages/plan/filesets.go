@@ -80,6 +80,9 @@ func (p *planner) configFiles(ctx context.Context) (grouped, error) {
 			p.blocked = append(p.blocked, fmt.Sprintf("%s cannot be mounted as a file: %s; give its directory the class volume under paths in statelift.yaml", e.Path, why))
 			continue
 		}
+		if p.ofShare(e.Path) {
+			continue // the share's own Secret holds it, as its driver wants it
+		}
 		f := configFile{KeyFile: handoff.KeyFile{Path: e.Path, Size: e.Size, Mode: e.Mode, UID: e.UID, GID: e.GID}}
 		f.services = p.configServices(e)
 		if p.onlyCredential(e.Path, f.services) {

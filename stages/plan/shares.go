@@ -42,11 +42,9 @@ func (p *planner) makeShares(ctx context.Context) error {
 			}
 		}
 		if !sh.NFS() {
-			p.plan.Questions = append(p.plan.Questions, handoff.Question{
-				ID: sh.Name, About: f.Target.String(),
-				Text:    fmt.Sprintf("%s is a %s share. Kubernetes mounts it by a CSI driver of the cluster only, with credentials in a Secret. Which one?", f.Target, f.FSType),
-				Choices: []string{"none: leave it out", "the name of the CSI driver"}, Default: "none: leave it out",
-			})
+			if err := p.csiShare(ctx, f, &sh); err != nil {
+				return err
+			}
 		}
 		users, err := p.shareUsers(ctx, f.Target)
 		if err != nil {
@@ -57,7 +55,7 @@ func (p *planner) makeShares(ctx context.Context) error {
 			if !slices.Contains(sh.Users, w.Name) {
 				sh.Users = append(sh.Users, w.Name)
 			}
-			if sh.NFS() {
+			if sh.NFS() || sh.Driver != "" {
 				w.addVolume(handoff.PodVolume{Name: sh.Name, Origin: handoff.FromShare, Of: sh.Name})
 				s.addMount(handoff.Mount{Volume: sh.Name, Path: f.Target, ReadOnly: sh.ReadOnly})
 			}

@@ -59,14 +59,25 @@ func (j *judge) lacks(verb, resource string) bool {
 
 // needed are the missing permissions that this plan cannot do without.
 func (j *judge) needed() []handoff.Permission {
-	shares := slices.ContainsFunc(j.plan.Shares, mounted)
 	return slices.DeleteFunc(slices.Clone(j.target.Missing), func(m handoff.Permission) bool {
-		return m.Optional && !(shares && m.Resource == "persistentvolumes")
+		if !m.Optional {
+			return false
+		}
+		switch m.Resource {
+		case "persistentvolumes":
+			return !slices.ContainsFunc(j.plan.Shares, mounted)
+		case "pods/portforward":
+			return !slices.ContainsFunc(j.plan.Smoke, func(s handoff.Smoke) bool { return s.HTTP != nil })
+		case "pods/exec":
+			return !slices.ContainsFunc(j.plan.Smoke, func(s handoff.Smoke) bool { return s.Exec != nil }) &&
+				!slices.ContainsFunc(j.plan.Volumes, func(v handoff.Volume) bool { return len(v.Check) > 0 })
+		}
+		return true
 	})
 }
 
 // mounted reports whether a share becomes a PersistentVolume.
-func mounted(s handoff.Share) bool { return s.NFS() && len(s.Users) > 0 }
+func mounted(s handoff.Share) bool { return s.Mounted() }
 
 // permissions names everything that is missing, and the rules that grant it.
 func (j *judge) permissions() {

@@ -78,6 +78,9 @@ func (s *run) shares(ctx context.Context) error {
 		if !s.mountPoint(f) {
 			continue
 		}
+		if err := s.shareCredentials(ctx, f); err != nil {
+			return err
+		}
 		c := claim.Claim{
 			Reach: claim.Tree, Path: f.Target, Authority: claim.BySafety, By: "rule fstab/" + f.FSType,
 			Evidence: []claim.Evidence{at(f.Source, f.FSType)},
