@@ -45,6 +45,7 @@ func (c *Cluster) Inspect(ctx context.Context, o Inspection) (handoff.Target, er
 	// Each writes its own part of the target.
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) { t.StorageClasses, err = c.storageClasses(gctx, o.Drivers); return err })
+	g.Go(func() (err error) { t.CSIDrivers, err = c.csiDrivers(gctx); return err })
 	g.Go(func() (err error) { t.Nodes, err = c.nodes(gctx); return err })
 	g.Go(func() (err error) { t.Limits, err = c.limits(gctx); return err })
 	g.Go(func() (err error) {

@@ -33,6 +33,24 @@ func (c *Cluster) storageClasses(ctx context.Context, drivers []Driver) ([]hando
 	return out, nil
 }
 
+// csiDrivers are the names of the CSI drivers that are installed.
+func (c *Cluster) csiDrivers(ctx context.Context) ([]string, error) {
+	var list *storagev1.CSIDriverList
+	err := c.retry(ctx, func() (err error) {
+		list, err = c.Client.StorageV1().CSIDrivers().List(ctx, metav1.ListOptions{})
+		return err
+	})
+	if ok, err := readable("CSI drivers", err); !ok {
+		return nil, err
+	}
+	var out []string
+	for _, d := range list.Items {
+		out = append(out, d.Name)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
 // newestDefault is the class that Kubernetes takes when several call themselves
 // the default: the one that was made last (DefaultStorageClass admission).
 func newestDefault(classes []storagev1.StorageClass) string {

@@ -17,9 +17,11 @@ type Target struct {
 	// own default holds, which nobody can ask for.
 	PodSecurity    string         `json:"podSecurity,omitempty"`
 	StorageClasses []StorageClass `json:"storageClasses,omitempty"`
-	Quotas         []Quota        `json:"quotas,omitempty"`
-	Limits         []Limit        `json:"limits,omitempty"`
-	Nodes          []Node         `json:"nodes,omitempty"`
+	// CSIDrivers are the CSI drivers that are installed, by name.
+	CSIDrivers []string `json:"csiDrivers,omitempty"`
+	Quotas     []Quota  `json:"quotas,omitempty"`
+	Limits     []Limit  `json:"limits,omitempty"`
+	Nodes      []Node   `json:"nodes,omitempty"`
 	// Existing are objects of the namespace that this workspace did not make and
 	// that a plan's names could collide with.
 	Existing []Object `json:"existing,omitempty"`

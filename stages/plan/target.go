@@ -33,6 +33,7 @@ func Blocks(pl handoff.Plan, t handoff.Target) []handoff.Block {
 	j.access()
 	j.owners()
 	j.claimSizes()
+	j.shares()
 	j.architecture()
 	j.nodes()
 	j.containerSizes()

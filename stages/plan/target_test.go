@@ -112,6 +112,14 @@ func TestBlocks(t *testing.T) {
 		}},
 		{"permission for shares that are used", func(p *handoff.Plan, _ *handoff.Target) { p.Shares[0].Users = []string{"web"} },
 			"permission", "create persistentvolumes (shares)", []string{`ClusterRole granted with rules: [{apiGroups: [""], resources: ["persistentvolumes"], verbs: [create]}]`, "--context"}},
+		{"permission for checks that are wanted", func(p *handoff.Plan, t *handoff.Target) {
+			p.Volumes[0].Check = []string{"check"}
+			t.Missing = []handoff.Permission{{Verb: "create", Resource: "pods/exec", Namespace: "ns", For: "checks", Optional: true}, {Verb: "create", Resource: "pods/portforward", Namespace: "ns", For: "pages", Optional: true}}
+		}, "permission", "in namespace ns you may not: create pods/exec (checks)", []string{`verbs: [create]}]`, "--context"}},
+		{"permission for pages that are asked for", func(p *handoff.Plan, t *handoff.Target) {
+			p.Smoke = []handoff.Smoke{{HTTP: &handoff.SmokeHTTP{}}}
+			t.Missing = []handoff.Permission{{Verb: "create", Resource: "pods/exec", Namespace: "ns", For: "checks", Optional: true}, {Verb: "create", Resource: "pods/portforward", Namespace: "ns", For: "pages", Optional: true}}
+		}, "permission", "in namespace ns you may not: create pods/portforward (pages)", []string{`verbs: [create]}]`, "--context"}},
 
 		{"namespace leaves", target(func(t *handoff.Target) { t.NamespaceLeaving = true }), "object", "namespace ns is being deleted", []string{"kubectl wait", "--namespace"}},
 		{"name taken", target(func(t *handoff.Target) {
@@ -156,6 +164,14 @@ func TestBlocks(t *testing.T) {
 		{"content too large", both(volume(func(v *handoff.Volume) { v.Request, v.Bytes = 6*gibi, 5*gibi }), target(func(t *handoff.Target) { t.Quotas = nil })),
 			"volume", "asks for 6Gi", []string{"LimitRange l changed", "--namespace"}},
 		{"claim too small", limit(handoff.Limit{Type: "PersistentVolumeClaim", Resource: "storage", Min: 3 * gibi}), "volume", "asks for 1Gi, and LimitRange l wants 3Gi at least", []string{"size: 3Gi", "LimitRange l changed"}},
+		{"share without its driver", func(p *handoff.Plan, tg *handoff.Target) {
+			p.Shares[0] = handoff.Share{Name: "scans", FSType: "cifs", Server: "files", Path: "/srv/scans", Users: []string{"web"}, Driver: "smb.csi.k8s.io"}
+			tg.Missing = nil
+		}, "volume", "share scans (cifs of files at /srv/scans) is mounted by the CSI driver smb.csi.k8s.io, which the cluster does not have", []string{"installed", "paths: [{path: /srv/scans, class: drop}]"}},
+		{"share with its driver", func(p *handoff.Plan, tg *handoff.Target) {
+			p.Shares[0] = handoff.Share{Name: "scans", FSType: "cifs", Path: "/srv/scans", Users: []string{"web"}, Driver: "smb.csi.k8s.io"}
+			tg.Missing, tg.CSIDrivers, tg.Quotas = nil, []string{"smb.csi.k8s.io"}, nil
+		}, "", "", nil},
 
 		{"storage quota", quota("requests.storage", 10*gibi, 6*gibi), "volume", "ResourceQuota q allows 10Gi requests.storage, of which others use 6Gi and 4Gi is left; the lift needs 5Gi (db 4Gi, uploads 1Gi)", []string{
 			"do with less room for growth: volumes: [{path: /var/lib/mysql, size: 3Gi}]", "raised to 11Gi requests.storage at least", "--namespace",
@@ -249,7 +265,7 @@ func TestBlocks(t *testing.T) {
 // checkLines parses what a choice says for statelift.yaml.
 func checkLines(t *testing.T, choice string) {
 	t.Helper()
-	for _, line := range regexp.MustCompile(`(volumes|workloads): \[.*?\}\]|name: [a-z0-9-]+ in`).FindAllString(choice, -1) {
+	for _, line := range regexp.MustCompile(`(volumes|workloads|paths): \[.*?\}\]|name: [a-z0-9-]+ in`).FindAllString(choice, -1) {
 		line = strings.TrimSuffix(line, " in")
 		if _, err := decisions.Parse("statelift.yaml", []byte(line+"\n")); err != nil {
 			t.Errorf("%q: %v", line, err)

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -63,6 +64,20 @@ func (j *judge) owners() {
 			continue
 		}
 		j.block("volume", fmt.Sprintf("volume %s (%s) would be of StorageClass %s (%s), where files cannot have the owners that they have on the host: %s", v.Name, v.Path, c.Name, c.Driver, c.NoOwners), j.chooseClass(v)...)
+	}
+}
+
+// shares finds network shares whose driver the cluster does not have.
+func (j *judge) shares() {
+	if j.lacks("list", "csidrivers") {
+		return
+	}
+	for _, s := range j.plan.Shares {
+		if !mounted(s) || s.Driver == "" || slices.Contains(j.target.CSIDrivers, s.Driver) {
+			continue
+		}
+		j.block("volume", fmt.Sprintf("share %s (%s of %s at %s) is mounted by the CSI driver %s, which the cluster does not have", s.Name, s.FSType, s.Server, s.Path, s.Driver),
+			"have the driver installed", fmt.Sprintf("do without the share: paths: [{path: %s, class: drop}]", yamlText(s.Path.String())))
 	}
 }
 

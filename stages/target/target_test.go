@@ -2,6 +2,7 @@ package target
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -50,21 +51,24 @@ func TestRecheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// recheck tells what is not as it was. Other tests may have classes of their
+	// own made at the same time.
 	recheck := func() string {
 		t.Helper()
 		stale, err := s.Recheck(t.Context(), env, was)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return stale
+		parts := strings.Split(strings.TrimPrefix(stale, "the cluster is not as it was: "), ", ")
+		return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "storageClasses" }), ", ")
 	}
 	if stale := recheck(); stale != "" {
 		t.Errorf("nothing changed: %s", stale)
 	}
 	bed.Run(t, "create", "configmap", "new", "-n", ns)
 	bed.Run(t, "label", "namespace", ns, "pod-security.kubernetes.io/enforce=restricted")
-	if want, got := "the cluster is not as it was: existing, podSecurity", recheck(); got != want {
-		t.Errorf("%q, want %q", got, want)
+	if got := recheck(); got != "existing, podSecurity" {
+		t.Errorf("it is not as it was: %q", got)
 	}
 }
 

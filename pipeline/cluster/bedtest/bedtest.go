@@ -10,8 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/statelift/statelift/pipeline/handoff"
 )
 
 // Bed is what bed.json says, see bed.Info in fixtures/cluster.
@@ -117,6 +120,14 @@ func (b Bed) Namespace(t *testing.T, labels ...string) string {
 		b.Run(t, append([]string{"label", "namespace", name}, labels...)...)
 	}
 	return name
+}
+
+// Own is a target without what other tests may change in the same cluster at the
+// same time: what belongs to no namespace.
+func Own(t handoff.Target) handoff.Target {
+	t.StorageClasses, t.CSIDrivers, t.Nodes = nil, nil, nil
+	t.Existing = slices.DeleteFunc(slices.Clone(t.Existing), func(o handoff.Object) bool { return o.Kind == "PersistentVolume" })
+	return t
 }
 
 // As writes a kubeconfig for a service account of the namespace, which has no
