@@ -52,6 +52,9 @@ func (r *run) volumes(ctx context.Context) ([]handoff.ReceiptFile, error) {
 			return nil, err
 		}
 	}
+	if err := r.applyAll(ctx, r.otherClaims(list)); err != nil {
+		return nil, err
+	}
 	if err := r.fill(ctx, fill); err != nil {
 		return nil, err
 	}
@@ -81,13 +84,18 @@ func (r *run) pair() ([]*volume, error) {
 		}
 		out = append(out, it)
 	}
-	// Shares have claims, too.
-	for name, u := range claims {
-		if !slices.ContainsFunc(out, func(v *volume) bool { return v.claim.GetName() == name }) {
-			r.objects.config = append(r.objects.config, u)
+	return out, nil
+}
+
+// otherClaims are those of network shares.
+func (r *run) otherClaims(list []*volume) []*unstructured.Unstructured {
+	var out []*unstructured.Unstructured
+	for _, u := range r.objects.claims {
+		if !slices.ContainsFunc(list, func(v *volume) bool { return v.claim == u }) {
+			out = append(out, u)
 		}
 	}
-	return out, nil
+	return out
 }
 
 // claimOf is the claim that a Job or workload's Pods mount as a volume; of a
