@@ -194,6 +194,8 @@ func TestBlocks(t *testing.T) {
 		{"limit by default too small", limit(handoff.Limit{Type: "Container", Resource: "memory", Default: 256 << 20}), "workload", "container mariadb of web asks for 512Mi of memory, and LimitRange l limits a container that names no limit to 256Mi", []string{"LimitRange l changed", "--namespace"}},
 		{"container too small", limit(handoff.Limit{Type: "Container", Resource: "memory", Min: 100 << 20}), "workload", "container dump of dump asks for 64Mi of memory, and LimitRange l wants 100Mi at least", []string{"LimitRange l changed", "--namespace"}},
 		{"Pod too large", limit(handoff.Limit{Type: "Pod", Resource: "memory", Max: 1 << 29}), "workload", "a Pod of web may use 1Gi of memory, and LimitRange l allows 512Mi", []string{"LimitRange l changed", "--namespace"}},
+		{"Pod without a limit", limit(handoff.Limit{Type: "Pod", Resource: "cpu", Max: 4000}), "workload", "a Pod of dump names no limit of cpu, and LimitRange l wants one of 4 at most", []string{"LimitRange l changed", "--namespace"}},
+		{"Pod too small", limit(handoff.Limit{Type: "Pod", Resource: "memory", Min: 100 << 20}), "workload", "a Pod of dump asks for 64Mi of memory, and LimitRange l wants 100Mi at least", []string{"LimitRange l changed", "--namespace"}},
 
 		{"architecture", target(func(t *handoff.Target) { t.Nodes = t.Nodes[2:] }), "workload", "the host's programs are for linux/amd64, and the cluster has nodes of linux/arm64 only", []string{"add a node of linux/amd64", "--context"}},
 		{"nothing is ready", target(func(t *handoff.Target) {

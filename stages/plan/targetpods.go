@@ -201,13 +201,28 @@ func (j *judge) containerSizes() {
 		}
 		need := p.amounts(j.target.Limits)
 		for _, l := range j.target.Limits {
-			limit := need["limits."+l.Resource]
-			if l.Type == "Pod" && l.Max > 0 && limit > l.Max {
-				j.block("workload", fmt.Sprintf("a Pod of %s may use %s of %s, and LimitRange %s allows %s at most", p.name, quantity(l.Resource, limit), l.Resource, l.Name, quantity(l.Resource, l.Max)),
-					fmt.Sprintf("have LimitRange %s changed", l.Name), elsewhere)
-			}
+			j.podSize(p.name, l, need["requests."+l.Resource], need["limits."+l.Resource])
 		}
 	}
+}
+
+// podSize compares a whole Pod with a LimitRange.
+func (j *judge) podSize(name string, l handoff.Limit, request, limit int64) {
+	if l.Type != "Pod" || l.Resource != "cpu" && l.Resource != "memory" {
+		return
+	}
+	why := ""
+	switch {
+	case l.Max > 0 && limit == 0:
+		why = fmt.Sprintf("names no limit of %s, and LimitRange %s wants one of %s at most", l.Resource, l.Name, quantity(l.Resource, l.Max))
+	case l.Max > 0 && max(request, limit) > l.Max:
+		why = fmt.Sprintf("may use %s of %s, and LimitRange %s allows %s at most", quantity(l.Resource, max(request, limit)), l.Resource, l.Name, quantity(l.Resource, l.Max))
+	case l.Min > 0 && request < l.Min:
+		why = fmt.Sprintf("asks for %s of %s, and LimitRange %s wants %s at least", quantity(l.Resource, request), l.Resource, l.Name, quantity(l.Resource, l.Min))
+	default:
+		return
+	}
+	j.block("workload", fmt.Sprintf("a Pod of %s %s", name, why), fmt.Sprintf("have LimitRange %s changed", l.Name), elsewhere)
 }
 
 func (j *judge) containerSize(p boxes, b box) {
