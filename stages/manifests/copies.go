@@ -7,6 +7,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/statelift/statelift/pipeline/handoff"
 )
@@ -34,11 +35,35 @@ func (w *writer) makeCopies() {
 		m := w.meta(w.plan.ObjectName(part)+"-"+specDigest(spec), part, stepData)
 		m.Annotations = map[string]string{seedAnnotation: seed.Digest, pathAnnotation: v.Path.String()}
 		w.add("Job", &batchv1.Job{TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: m, Spec: spec}, m, false)
+		if w.options.Shards > 1 && v.Bytes >= largeVolume && v.AccessMode != string(corev1.ReadWriteOncePod) {
+			w.makeShards(v, spec, m)
+		}
 		w.makePolicy(w.plan.ObjectName(part), part, nil, stepData)
 	}
 	if found {
 		w.makeAccount(account, copyAccount, stepData)
 	}
+}
+
+// makeShards makes the Job whose Pods fill a volume side by side, before the copy
+// Job does what is left and proves all. Where several nodes can mount the volume
+// they go to different ones.
+func (w *writer) makeShards(v handoff.Volume, spec batchv1.JobSpec, of metav1.ObjectMeta) {
+	n := int32(w.options.Shards)
+	spec = *spec.DeepCopy()
+	spec.CompletionMode = ptr(batchv1.IndexedCompletion)
+	spec.Completions, spec.Parallelism, spec.BackoffLimit = ptr(n), ptr(n), ptr(n*copyAttempts)
+	pod := &spec.Template.Spec
+	pod.Containers[0].Args = append(pod.Containers[0].Args, "--shards", itoa(w.options.Shards))
+	if v.AccessMode == string(corev1.ReadWriteMany) {
+		pod.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
+			MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway,
+			LabelSelector: &metav1.LabelSelector{MatchLabels: w.labels("copy-" + v.Name)},
+		}}
+	}
+	m := *of.DeepCopy()
+	m.Name = w.plan.ObjectName("shards-"+v.Name) + "-" + specDigest(spec)
+	w.add("Job", &batchv1.Job{TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: m, Spec: spec}, m, false)
 }
 
 // copyCapabilities are what restoring owners, modes, special files and file

@@ -26,7 +26,14 @@ func Info() pipeline.Info {
 }
 
 // Options is what changes the result.
-type Options struct{}
+type Options struct {
+	// Shards is how many Pods fill one large volume side by side; 0 and 1 are one.
+	Shards int `json:"shards,omitempty"`
+}
+
+// largeVolume is from how many bytes on a volume is worth several Pods: below,
+// starting them takes longer than they save.
+const largeVolume = 1 << 30
 
 // What the manifests name before there is a far side; an overlay replaces it.
 const (

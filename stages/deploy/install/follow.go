@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/statelift/statelift/pipeline"
@@ -23,16 +24,23 @@ import (
 type volumesBar struct {
 	progress pipeline.Progress
 	mu       sync.Mutex
-	seen     map[string]int64
-	total    map[string]int64
+	volumes  map[string]*volumeProgress
+}
+
+// volumeProgress is how far one volume is.
+type volumeProgress struct {
+	bytes  int64
+	shares map[string]int64 // written, by the index of a shard; "" without
+	proved int64
+	shown  int64
 }
 
 func newVolumesBar(p pipeline.Progress, list []*volume) *volumesBar {
-	b := &volumesBar{progress: p, seen: map[string]int64{}, total: map[string]int64{}}
+	b := &volumesBar{progress: p, volumes: map[string]*volumeProgress{}}
 	var sum int64
 	for _, v := range list {
-		b.total[v.Name] = 2 * v.seed.Bytes
-		sum += b.total[v.Name]
+		b.volumes[v.Name] = &volumeProgress{bytes: v.seed.Bytes, shares: map[string]int64{}}
+		sum += 2 * v.seed.Bytes
 	}
 	p.Begin("volumes", "bytes", sum)
 	return b
@@ -40,19 +48,31 @@ func newVolumesBar(p pipeline.Progress, list []*volume) *volumesBar {
 
 func (b *volumesBar) end() { b.progress.End() }
 
-// at says how far a volume is. A Pod that starts again begins anew: the bar
-// stays where it was until that is passed.
-func (b *volumesBar) at(volume string, n int64) {
+// at says how far a copy is. A Pod that starts again begins anew: the bar stays
+// where it was until that is passed.
+func (b *volumesBar) at(volume, share string, p progress) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n = min(n, b.total[volume])
-	if n > b.seen[volume] {
-		b.progress.Add(n - b.seen[volume])
-		b.seen[volume] = n
+	v := b.volumes[volume]
+	if p.Phase == "prove" {
+		v.shares[""], v.proved = v.bytes, max(v.proved, p.Done)
+	} else {
+		v.shares[share] = max(v.shares[share], p.Done)
+	}
+	var written int64
+	for _, n := range v.shares {
+		written += n
+	}
+	now := min(written, v.bytes) + min(v.proved, v.bytes)
+	if now > v.shown {
+		b.progress.Add(now - v.shown)
+		v.shown = now
 	}
 }
 
-func (b *volumesBar) done(v *volume) { b.at(v.Name, b.total[v.Name]) }
+func (b *volumesBar) done(v *volume) {
+	b.at(v.Name, "", progress{Phase: "prove", Done: v.seed.Bytes})
+}
 
 // progress is a line of a copy's log.
 type progress struct {
@@ -91,21 +111,16 @@ func (f *follower) pods(ctx context.Context, list []*corev1.Pod) {
 			continue
 		}
 		f.started[p.Name] = true
-		f.group.Go(func() { f.follow(ctx, p.Name) })
+		share := p.Annotations[batchv1.JobCompletionIndexAnnotation]
+		f.group.Go(func() { f.follow(ctx, p.Name, share) })
 	}
 }
 
-func (f *follower) follow(ctx context.Context, pod string) {
+func (f *follower) follow(ctx context.Context, pod, share string) {
 	err := f.r.cluster.Follow(ctx, pod, copyContainer, func(line string) {
-		p, ok := parseProgress(line)
-		if !ok {
-			return
+		if p, ok := parseProgress(line); ok {
+			f.r.bar.at(f.v.Name, share, p)
 		}
-		n := p.Done
-		if p.Phase == "prove" {
-			n += f.v.seed.Bytes
-		}
-		f.r.bar.at(f.v.Name, n)
 	})
 	if err != nil && ctx.Err() == nil {
 		// Progress is lost, nothing else.

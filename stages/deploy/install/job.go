@@ -9,6 +9,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/statelift/statelift/pipeline/cluster"
@@ -23,12 +24,15 @@ const attempts = 3
 // copy has one volume filled and proved by its Job, and keeps the receipt in the
 // ledger.
 func (r *run) copy(ctx context.Context, v *volume) error {
+	if err := r.share(ctx, v); err != nil {
+		return err
+	}
 	for n := 1; ; n++ {
-		uid, err := r.startJob(ctx, v)
+		uid, err := r.startJob(ctx, v, v.job, &v.state.Job)
 		if err != nil {
 			return err
 		}
-		job, err := r.await(ctx, v, uid)
+		job, err := r.await(ctx, v, v.job.GetName(), uid)
 		if err != nil {
 			return err
 		}
@@ -46,6 +50,25 @@ func (r *run) copy(ctx context.Context, v *volume) error {
 	}
 }
 
+// share has a large volume filled by several Pods side by side, if that was asked
+// for. The Job after it does what they left and proves all.
+func (r *run) share(ctx context.Context, v *volume) error {
+	if v.shards == nil || v.state.Shared {
+		return nil
+	}
+	uid, err := r.startJob(ctx, v, v.shards, &v.state.Shards)
+	if err != nil {
+		return err
+	}
+	job, err := r.await(ctx, v, v.shards.GetName(), uid)
+	if err != nil {
+		return err
+	}
+	r.Log.Info("shards have filled the volume", "volume", v.Name, "took", took(job))
+	v.state.Shared = true
+	return r.keep(ctx, v.Name, v.state)
+}
+
 func took(j *batchv1.Job) string {
 	if j == nil || j.Status.StartTime == nil || j.Status.CompletionTime == nil {
 		return "unknown"
@@ -57,14 +80,14 @@ func took(j *batchv1.Job) string {
 // claim. One that failed, that was for another claim, or that could not make a
 // Pod, is replaced: its template cannot be changed, and a controller that was
 // refused waits long before it tries again.
-func (r *run) startJob(ctx context.Context, v *volume) (types.UID, error) {
-	ref := cluster.RefOf(v.job)
+func (r *run) startJob(ctx context.Context, v *volume, job *unstructured.Unstructured, known *types.UID) (types.UID, error) {
+	ref := cluster.RefOf(job)
 	live, err := r.cluster.Live(ctx, ref)
 	if err != nil {
 		return "", err
 	}
 	if live != nil && live.GetLabels()[cluster.WorkspaceLabel] == r.identity {
-		if why := r.replaceJob(v, live.GetUID()); why != "" {
+		if why := r.replaceJob(live, *known); why != "" {
 			r.Log.Info("an earlier Job is replaced", "volume", v.Name, "because", why)
 			r.saveLogs(ctx, v.Name, r.view.JobPods(live.GetUID()))
 			if err := r.removeObject(ctx, live); err != nil {
@@ -72,20 +95,21 @@ func (r *run) startJob(ctx context.Context, v *volume) (types.UID, error) {
 			}
 		}
 	}
-	done, err := r.apply(ctx, v.job)
+	done, err := r.apply(ctx, job)
 	if err != nil {
 		return "", err
 	}
-	v.state.Job = done.UID
+	*known = done.UID
 	return done.UID, r.keep(ctx, v.Name, v.state)
 }
 
 // replaceJob says why an earlier Job is of no use, "" when it is.
-func (r *run) replaceJob(v *volume, uid types.UID) string {
-	job := r.view.Job(v.job.GetName())
+func (r *run) replaceJob(live *unstructured.Unstructured, known types.UID) string {
+	uid := live.GetUID()
+	job := r.view.Job(live.GetName())
 	pods := r.view.JobPods(uid)
 	switch {
-	case uid != v.state.Job:
+	case uid != known:
 		return "it was for another claim"
 	case job == nil || job.UID != uid:
 		return ""
@@ -110,10 +134,9 @@ func (e errGone) Error() string { return "Job " + e.name + " was removed by some
 
 // await waits until a Job has come to its end, and says what is in the way as
 // soon as it shows.
-func (r *run) await(ctx context.Context, v *volume, uid types.UID) (*batchv1.Job, error) {
+func (r *run) await(ctx context.Context, v *volume, name string, uid types.UID) (*batchv1.Job, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	name := v.job.GetName()
 	follow := r.newFollower(v)
 	defer follow.wait()
 	defer stop()
@@ -163,7 +186,7 @@ func (r *run) pause(ctx context.Context, changed <-chan struct{}) error {
 
 // scene is what is known of a copy.
 func (r *run) scene(v *volume, job *batchv1.Job, pods []*corev1.Pod) diagnose.Scene {
-	s := diagnose.Scene{Job: job, Want: 1, Pods: unfinished(pods)}
+	s := diagnose.Scene{Job: job, Want: int(replicas(job.Spec.Parallelism)), Pods: unfinished(pods)}
 	about := []types.UID{job.UID}
 	if claim := r.view.Claim(v.claim.GetName()); claim != nil {
 		s.Claims = append(s.Claims, claim)

@@ -38,7 +38,7 @@ func shortReceipt(p *corev1.Pod) (s lastWords, ok bool) {
 			continue
 		}
 		err := json.Unmarshal([]byte(c.State.Terminated.Message), &s)
-		return s, err == nil && s.Seed != ""
+		return s, err == nil && s.Seed != "" && s.CopyTree != ""
 	}
 	return s, false
 }

@@ -15,6 +15,10 @@ type filling struct {
 	Claim types.UID `json:"claim"` // of the PersistentVolumeClaim
 	Seed  string    `json:"seed"`
 	Job   types.UID `json:"job,omitempty"` // that fills it
+	// Shards is the Job whose Pods fill it side by side before that; Shared is true
+	// when it has come to its end.
+	Shards types.UID `json:"shards,omitempty"`
+	Shared bool      `json:"shared,omitempty"`
 	// Receipt is there when the copy was read back.
 	Receipt *handoff.Receipt `json:"receipt,omitempty"`
 	// Served is true from the moment when the workloads may write to it.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -21,7 +22,9 @@ type volume struct {
 	seed  handoff.Seed
 	claim *unstructured.Unstructured
 	job   *unstructured.Unstructured // nil for one that starts empty
-	state filling
+	// shards is the Job before it, of a large volume when that was asked for.
+	shards *unstructured.Unstructured
+	state  filling
 	// lacking says what of the source could not be written there.
 	lacking []string
 }
@@ -63,11 +66,16 @@ func (r *run) volumes(ctx context.Context) ([]handoff.ReceiptFile, error) {
 
 // pair finds claim and Job of each volume among the manifests.
 func (r *run) pair() ([]*volume, error) {
-	claims, jobs := map[string]*unstructured.Unstructured{}, map[string]*unstructured.Unstructured{}
+	claims := map[string]*unstructured.Unstructured{}
+	jobs, shards := map[string]*unstructured.Unstructured{}, map[string]*unstructured.Unstructured{}
 	for _, u := range r.objects.claims {
 		claims[u.GetName()] = u
 	}
 	for _, u := range r.objects.jobs {
+		if mode, _, _ := unstructured.NestedString(u.Object, "spec", "completionMode"); mode == string(batchv1.IndexedCompletion) {
+			shards[claimOf(u)] = u
+			continue
+		}
 		jobs[claimOf(u)] = u
 	}
 	var out []*volume
@@ -78,6 +86,7 @@ func (r *run) pair() ([]*volume, error) {
 			return nil, fmt.Errorf("volume %s has no claim among the manifests: run the stage manifests again", v.Name)
 		}
 		if v.Seed {
+			it.shards = shards[name]
 			if it.job = jobs[name]; it.job == nil || it.seed.Digest == "" {
 				return nil, fmt.Errorf("volume %s has no copy Job among the manifests: run the stages seed and manifests again", v.Name)
 			}
