@@ -100,7 +100,8 @@ func (c *Cluster) Missing(ctx context.Context, exists bool) ([]handoff.Permissio
 func (c *Cluster) may(ctx context.Context, p handoff.Permission) (bool, error) {
 	resource, sub, _ := strings.Cut(p.Resource, "/")
 	attributes := &authorizationv1.ResourceAttributes{Verb: p.Verb, Group: p.Group, Resource: resource, Subresource: sub, Namespace: p.Namespace}
-	if p.Resource == "namespaces" {
+	if p.Resource == "namespaces" && p.Verb != "create" {
+		// Requests for a namespace count as made in it.
 		attributes.Name, attributes.Namespace = c.Namespace, c.Namespace
 	}
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: attributes}}

@@ -183,6 +183,32 @@ func TestInspectNamespaceOfItsOwn(t *testing.T) {
 	}
 }
 
+// Who may not make the namespace is told so.
+func TestMissingNamespacePermission(t *testing.T) {
+	bed := bedtest.Open(t)
+	home := bed.Namespace(t)
+	bed.As(t, home, "lifter")
+	role := bedtest.Name("viewer")
+	bed.Run(t, "create", "clusterrole", role, "--verb=get", "--resource=namespaces")
+	t.Cleanup(func() { bed.Run(t, "delete", "clusterrole", role) })
+	bed.Run(t, "create", "clusterrolebinding", role, "--clusterrole="+role, "--serviceaccount="+home+":lifter")
+	t.Cleanup(func() { bed.Run(t, "delete", "clusterrolebinding", role) })
+	options := cluster.Options{Context: bed.Context, Namespace: bedtest.Name("absent")}
+	waitFor(t, func() bool { return !look(t, options, "w1").NamespaceExists })
+	var got []string
+	for _, p := range look(t, options, "w1").Missing {
+		if p.Resource == "namespaces" {
+			got = append(got, p.Verb)
+			if p.Optional || p.Namespace != "" {
+				t.Errorf("%+v", p)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"create", "patch"}, got); diff != "" {
+		t.Errorf("missing for the namespace (-want +got):\n%s", diff)
+	}
+}
+
 // Each missing permission is named, as kubectl auth can-i tells it, and what
 // cannot be read makes no error.
 func TestMissingPermissions(t *testing.T) {
