@@ -98,7 +98,7 @@ func (c *inBucket) Put(ctx context.Context, d oci.Descriptor, content io.ReaderA
 
 // Name implements Carrier: it completes the layout.
 func (c *inBucket) Name(ctx context.Context, manifests []oci.Descriptor) error {
-	index, err := oci.Marshal(oci.Index{SchemaVersion: 2, MediaType: oci.MediaIndex, Manifests: manifests})
+	index, err := oci.Marshal(oci.Index{SchemaVersion: 2, MediaType: oci.MediaIndex, Manifests: append([]oci.Descriptor{}, manifests...)})
 	if err != nil {
 		return err
 	}

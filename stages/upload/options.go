@@ -1,8 +1,10 @@
 package upload
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/carrier"
@@ -75,7 +77,8 @@ func (o Options) place() (_ carrier.Place, ok bool, err error) {
 	return carrier.Place{}, false, nil
 }
 
-// bucket is the store, if it is one that a cluster can read.
+// bucket is the store, if it is one that a cluster can read. What this machine's
+// environment says of the endpoint is made part of it: a Pod has another.
 func (o Options) bucket() (_ carrier.Place, ok bool, err error) {
 	if o.Store == "" {
 		return carrier.Place{}, false, nil
@@ -87,8 +90,17 @@ func (o Options) bucket() (_ carrier.Place, ok bool, err error) {
 	if s.Dir != "" {
 		return carrier.Place{}, false, nil
 	}
-	p, err := carrier.InBucket(o.Store)
-	return p, err == nil, err
+	env := o.Talk.Environment
+	if env == nil {
+		env = os.Getenv
+	}
+	s.Endpoint = cmp.Or(s.Endpoint, env("AWS_ENDPOINT_URL_S3"), env("AWS_ENDPOINT_URL"))
+	s.Region = cmp.Or(s.Region, env("AWS_REGION"), env("AWS_DEFAULT_REGION"))
+	p, err := carrier.InBucket(s.String())
+	if err != nil {
+		return carrier.Place{}, false, &pipeline.InputError{What: "--store, with the endpoint and region of the environment", Err: err}
+	}
+	return p, true, nil
 }
 
 var errNoImage = errors.New("a cluster needs statelift itself as an image")

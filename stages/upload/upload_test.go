@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -276,6 +278,71 @@ func TestThroughABucket(t *testing.T) {
 	}
 }
 
+// Stopped in the middle, and with one request of ten broken, it goes on: what is
+// there is not sent again, and the result is the same.
+func TestStoppedAndBroken(t *testing.T) {
+	env, seeds := two(t)
+	registry, s3 := registryserver.Start(t), s3server.Start(t)
+	program := program(t)
+	for kind, target := range map[string]string{"registry": "http://" + registry.Host, "bucket": s3.Endpoint} {
+		proxy := faults.New(t, target)
+		o := upload.Options{Program: program, Talk: talk()}
+		if kind == "registry" {
+			o.Registry = strings.TrimPrefix(proxy.URL, "http://")
+		} else {
+			o.Store, o.Talk.Environment = s3.Spec(proxy.URL, "lift"), s3.Environment
+		}
+		sent := map[string]int{}
+		var mu sync.Mutex
+		dice := rand.New(rand.NewPCG(3, 4))
+		stops := 0
+		for {
+			ctx, cancel := context.WithCancel(t.Context())
+			left := 12
+			proxy.Decide(func(r *http.Request) faults.Fault {
+				mu.Lock()
+				defer mu.Unlock()
+				if r.Method == "PUT" {
+					if left--; left == 0 {
+						cancel()
+					}
+					if dice.IntN(10) == 0 {
+						return faults.Reset
+					}
+					sent[r.URL.Path+r.URL.Query().Get("digest")]++
+				}
+				return faults.None
+			})
+			out, err := upload.New(o).Run(ctx, env, seeds)
+			cancel()
+			if err == nil {
+				proxy.Decide(func(*http.Request) faults.Fault { return faults.None })
+				if stale := fresh(t, o, env, seeds, out); stale != "" {
+					t.Errorf("%s: stale = %q", kind, stale)
+				}
+				if stops < 2 {
+					t.Errorf("%s: it was stopped %d times only", kind, stops)
+				}
+				break
+			}
+			stops++
+			if !errors.Is(err, context.Canceled) {
+				t.Fatalf("%s: %v", kind, err)
+			}
+		}
+		// Only what was on its way when a run was stopped goes twice.
+		again := 0
+		for what, n := range sent {
+			if kind == "bucket" && strings.Contains(what, "/blobs/") {
+				again += n - 1
+			}
+		}
+		if again > 4*stops {
+			t.Errorf("%s: %d blobs were sent again after %d stops", kind, again, stops)
+		}
+	}
+}
+
 // A damaged blob of the workspace goes nowhere, and is named with its volume.
 func TestDamagedHere(t *testing.T) {
 	env, seeds := two(t)
@@ -344,7 +411,17 @@ func TestWhereTo(t *testing.T) {
 			t.Errorf("%s: effects %v, want %v", c.name, c.o.Effects(), c.effects)
 		}
 	}
+	// What the environment says of the bucket, a Pod has to be told.
+	server := s3server.Start(t)
 	env, seeds := two(t)
+	o := upload.Options{Store: "s3://" + server.Bucket + "/lift", Talk: talk()}
+	o.Talk.Environment = func(name string) string {
+		return map[string]string{"AWS_ENDPOINT_URL": server.Endpoint, "AWS_REGION": "us-east-1"}[name] + server.Environment(name)
+	}
+	if out, want := run(t, o, env, seeds), o.Store+"?endpoint="+server.Endpoint+"&region=us-east-1"; out.Seeds != want {
+		t.Errorf("seeds are at %s, want %s", out.Seeds, want)
+	}
+	env, seeds = two(t)
 	before := tool(t, "find", env.Workspace.Dir, "-printf", "%p %T@\n")
 	if out := run(t, upload.Options{}, env, seeds); out != (handoff.Upload{}) {
 		t.Errorf("upload = %+v", out)

@@ -383,5 +383,8 @@ func (r *Registry) explain(err error) error {
 		host, _, _ := strings.Cut(r.base, "/")
 		return fmt.Errorf("registry %s refuses access (%d): log in with `skopeo login %s`, or see who may push there: %w", r.base, te.StatusCode, host, err)
 	}
+	if strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
+		return fmt.Errorf("registry %s speaks plain http; if nobody can listen on the way there, ask for that with %s%s: %w", r.base, plainScheme, r.base, err)
+	}
 	return fmt.Errorf("registry %s: %w", r.base, err)
 }
