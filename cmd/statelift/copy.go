@@ -21,6 +21,7 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/seed"
+	"github.com/statelift/statelift/pipeline/store"
 	"github.com/statelift/statelift/stages/deploy"
 )
 
@@ -83,7 +84,7 @@ line "receipt: {JSON}", or "shard: {JSON}" for a shard. A short form of the rece
 	f.StringVar(&o.shard, "shard", "", "do one share of the work only: I/N, with I from 0 to N-1")
 	f.IntVar(&o.shards, "shards", 0, "as --shard, of so many, with the number from JOB_COMPLETION_INDEX")
 	f.StringSliceVar(&o.notCompared, "not-compared", nil, "extended attributes that the file system there cannot hold or sets itself, as patterns (security.selinux)")
-	f.IntVar(&o.workers, "workers", 0, "how much is done side by side (default by the processors, at least 4); each takes some 15 MiB")
+	f.IntVar(&o.workers, "workers", 0, "how much is done side by side (default by the processors, 4 to 8); each takes some 15 MiB")
 	f.StringVar(&o.memory, "memory", "200Mi", "how much memory to stay below")
 	f.StringVar(&o.termination, "termination-log", "", "file for the short receipt (default /dev/termination-log); it is written when it exists")
 	g.patience.register(cmd)
@@ -101,6 +102,10 @@ func (g *globals) copy(ctx context.Context, o copyOptions) error {
 		return errUsage{fmt.Errorf("--seed: %w", err)}
 	}
 	from, err := carrier.Open(ctx, place, carrier.Options{Stall: g.patience.stall, Attempts: g.patience.attempts, Environment: o.environment})
+	if errors.Is(err, store.ErrNoCredentials) {
+		// Trying again does not help: the Job ends at once with this code.
+		return &pipeline.InputError{What: "--seed", Err: err}
+	}
 	if err != nil {
 		return err
 	}
@@ -176,7 +181,7 @@ func (o copyOptions) boundMemory() error {
 // options are those of the copier.
 func (o copyOptions) options(t *ticker) copier.Options {
 	return copier.Options{
-		Workers: cmp.Or(max(o.workers, 0), max(4, runtime.GOMAXPROCS(0))), NotCompared: o.notCompared, MustOwn: true,
+		Workers: cmp.Or(max(o.workers, 0), min(max(runtime.GOMAXPROCS(0), 4), 8)), NotCompared: o.notCompared, MustOwn: true,
 		Progress: t.copied, Proved: t.proved,
 	}
 }

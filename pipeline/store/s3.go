@@ -91,6 +91,9 @@ func OpenS3(ctx context.Context, spec Spec, o Options) (*S3, error) {
 	return s, nil
 }
 
+// ErrNoCredentials is wrapped when neither environment nor files have any for S3.
+var ErrNoCredentials = errors.New("no credentials for S3")
+
 // findCredentials takes those of the environment, else those of the files. The
 // chain of the library would go on without any and fail later.
 func findCredentials(env func(string) string) (*credentials.Credentials, error) {
@@ -104,9 +107,34 @@ func findCredentials(env func(string) string) (*credentials.Credentials, error) 
 	c := credentials.NewFileAWSCredentials("", "")
 	v, err := c.GetWithContext(nil)
 	if err != nil || v.AccessKeyID == "" || v.SecretAccessKey == "" {
-		return nil, errors.New("store: no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile in ~/.aws/credentials")
+		return nil, fmt.Errorf("store: %w: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile in ~/.aws/credentials", ErrNoCredentials)
 	}
 	return c, nil
+}
+
+// Credentials are what a bucket is opened with here, as the variables that say
+// the same elsewhere: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where there
+// are such, AWS_SESSION_TOKEN and AWS_REGION. env is os.Getenv or the like.
+func Credentials(env func(string) string) (map[string]string, error) {
+	c, err := findCredentials(env)
+	if err != nil {
+		return nil, err
+	}
+	v, err := c.GetWithContext(nil)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	out := map[string]string{"AWS_ACCESS_KEY_ID": v.AccessKeyID, "AWS_SECRET_ACCESS_KEY": v.SecretAccessKey}
+	if v.SessionToken != "" {
+		out["AWS_SESSION_TOKEN"] = v.SessionToken
+	}
+	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION"} {
+		if region := env(name); region != "" {
+			out["AWS_REGION"] = region
+			break
+		}
+	}
+	return out, nil
 }
 
 // Stat implements [Store].

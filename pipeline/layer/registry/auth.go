@@ -1,11 +1,14 @@
 package registry
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
 )
 
 // authVariable holds a configuration document of docker, as in a Pod that has no
@@ -24,6 +27,31 @@ func keychainOf(env func(string) string) (authn.Keychain, error) {
 		return nil, errors.New(authVariable + ` is no configuration of docker: {"auths": {"HOST": {"auth": "…"}}}`)
 	}
 	return authn.NewMultiKeychain(k, authn.DefaultKeychain), nil
+}
+
+// Credentials are what the registry is asked with here, as the document that
+// DOCKER_AUTH_CONFIG takes elsewhere; "" when it is asked without any.
+func (r *Registry) Credentials(ctx context.Context) (string, error) {
+	repo, err := name.NewRepository(r.base+"/x", r.names...)
+	if err != nil {
+		return "", fmt.Errorf("registry %s: %w", r.base, err)
+	}
+	auth, err := authn.Resolve(ctx, r.keychain, repo.Registry)
+	if err != nil {
+		return "", fmt.Errorf("registry %s: credentials: %w", r.base, err)
+	}
+	config, err := authn.Authorization(ctx, auth)
+	if err != nil {
+		return "", fmt.Errorf("registry %s: credentials: %w", r.base, err)
+	}
+	if *config == (authn.AuthConfig{}) {
+		return "", nil
+	}
+	data, err := json.Marshal(environment{Auths: map[string]authn.AuthConfig{repo.RegistryStr(): *config}})
+	if err != nil {
+		return "", fmt.Errorf("registry %s: credentials: %w", r.base, err)
+	}
+	return string(data), nil
 }
 
 // environment are the credentials of one document.
