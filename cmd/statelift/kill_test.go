@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/statelift/statelift/fixtures/hosts"
 	"github.com/statelift/statelift/fixtures/tinyhost"
 	"github.com/statelift/statelift/stages"
 )
@@ -52,7 +53,7 @@ func TestKilledAnywhere(t *testing.T) {
 
 // TestRealHostKilled does the same at five points of the WordPress host.
 func TestRealHostKilled(t *testing.T) {
-	k := newKiller(t, filepath.Join(wordpress(t), "root"))
+	k := newKiller(t, filepath.Join(hosts.WordPress(t), "root"))
 	for i := range 5 {
 		delay := time.Duration((float64(i) + rand.Float64()) / 5 * float64(k.took))
 		t.Run(fmt.Sprintf("random point %d", i), func(t *testing.T) {
@@ -60,21 +61,6 @@ func TestRealHostKilled(t *testing.T) {
 			k.check(t, func(*exec.Cmd, <-chan string) { time.Sleep(delay) })
 		})
 	}
-}
-
-// wordpress is the fixture host's directory; it is built when it is not there.
-func wordpress(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("STATELIFT_HOST_WORDPRESS"); dir != "" {
-		return dir
-	}
-	cmd := exec.Command("../../fixtures/hosts/build", "wordpress")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("build the host: %v", err)
-	}
-	return strings.TrimSpace(string(out))
 }
 
 // killer knows what an undisturbed run makes of a host, and how long it takes.

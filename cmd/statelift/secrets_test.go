@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/statelift/statelift/fixtures/hosts"
 	"github.com/statelift/statelift/fixtures/tinyhost"
 )
 
@@ -31,7 +32,7 @@ func TestNoSecretLeaves(t *testing.T) {
 		searchAll(t, host, tinyhost.Secrets())
 	})
 	t.Run("wordpress", func(t *testing.T) {
-		dir := wordpress(t)
+		dir := hosts.WordPress(t)
 		searchAll(t, filepath.Join(dir, "root"), planted(t, filepath.Join(dir, "secrets.tsv")))
 	})
 }
