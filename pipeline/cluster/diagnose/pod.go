@@ -138,7 +138,7 @@ func container(s corev1.ContainerStatus, events []*corev1.Event) (Finding, bool)
 		switch {
 		case has(w.Message, "not found", "couldn't find key"):
 			f.Level, f.Remedy = Doubtful, "run again: what was removed is applied again"
-		case has(w.Message, "runAsNonRoot", "run as root"):
+		case has(w.Message, "runAsNonRoot", "run as root", "non-root policy"):
 			f.Remedy = "report this: the plan gave it a user that its own security context forbids"
 		}
 	case "CreateContainerError", "RunContainerError", "StartError":

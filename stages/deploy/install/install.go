@@ -113,7 +113,7 @@ func (s *Stage) connect(ctx context.Context, env *pipeline.Env, plan handoff.Pla
 	if r.objects, err = r.load(manifests); err != nil {
 		return nil, err
 	}
-	return r, nil
+	return r, r.usePullSecret(ctx)
 }
 
 func (r *run) install(ctx context.Context) (_ handoff.Copies, err error) {

@@ -1,6 +1,10 @@
 package install
 
-import "github.com/statelift/statelift/pipeline/cluster"
+import (
+	"strings"
+
+	"github.com/statelift/statelift/pipeline/cluster"
+)
 
 // unwanted are things that this workspace made in the cluster and that the plan
 // has no more.
@@ -20,7 +24,11 @@ func (r *run) unwanted() []cluster.Thing {
 
 // tellUnwanted says what stays though nobody wants it: removing is for clean.
 func (r *run) tellUnwanted() {
+	var names []string
 	for _, t := range r.unwanted() {
-		r.Log.Warn("it is there and no longer part of the plan; statelift clean --unwanted removes it", "object", t.String())
+		names = append(names, t.String())
+	}
+	if len(names) > 0 {
+		r.Log.Warn("no longer part of the plan, and still there; statelift clean --unwanted removes it", "objects", strings.Join(names, ", "))
 	}
 }

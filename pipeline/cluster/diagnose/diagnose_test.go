@@ -1,0 +1,138 @@
+package diagnose_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/statelift/statelift/pipeline/cluster/diagnose"
+)
+
+// check compares what is said with what the table wants.
+func (f fault) check(list []diagnose.Finding) string {
+	if len(list) == 0 {
+		return "nothing is found"
+	}
+	got := list[0]
+	switch {
+	case got.Level != f.level:
+		return "another level: " + got.String()
+	case !strings.HasPrefix(got.About, f.about+" "):
+		return "about something else: " + got.String()
+	case !strings.Contains(got.What, f.what), !strings.Contains(got.Remedy, f.remedy):
+		return "something else is said: " + got.String()
+	case strings.ContainsAny(got.String(), "\n\t"):
+		return "more than a line is said: " + got.String()
+	}
+	return ""
+}
+
+// TestFaults reads scenes that TestFaultsInTheCluster captured.
+func TestFaults(t *testing.T) {
+	for _, f := range faults() {
+		t.Run(f.name, func(t *testing.T) {
+			if wrong := f.check(diagnose.Explain(captured(t, f.name))); wrong != "" {
+				t.Error(wrong)
+			}
+		})
+	}
+}
+
+func sceneFile(name string) string {
+	return filepath.Join("testdata", strings.ReplaceAll(name, " ", "-")+".json")
+}
+
+func captured(t *testing.T, name string) diagnose.Scene {
+	t.Helper()
+	data, err := os.ReadFile(sceneFile(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s diagnose.Scene
+	if err := json.Unmarshal(data, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestWellOnes says nothing of what goes on as it should.
+func TestWellOnes(t *testing.T) {
+	for _, name := range []string{"running", "complete"} {
+		if list := diagnose.Explain(captured(t, name)); len(list) > 0 && list[0].Level > diagnose.Passing {
+			t.Errorf("%s: %s", name, list[0])
+		}
+	}
+}
+
+// TestImageAnswers are what other registries and runtimes say.
+func TestImageAnswers(t *testing.T) {
+	for _, tt := range []struct{ message, what string }{
+		{"failed to pull and unpack image: failed to resolve reference: pulling from host r.example failed with status code [manifests 1]: 401 Unauthorized", "without other credentials"},
+		{"failed to authorize: failed to fetch anonymous token: unexpected status: 403 Forbidden", "without other credentials"},
+		{"pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed", "without other credentials"},
+		{"rpc error: code = NotFound desc = failed to pull and unpack image: r.example/x:1: not found", "is not in the registry"},
+		{"reading manifest 1 in r.example/x: manifest unknown", "is not in the registry"},
+		{"tls: failed to verify certificate: x509: certificate signed by unknown authority", "does not trust the registry"},
+		{"http: server gave HTTP response to HTTPS client", "does not trust the registry"},
+		{"dial tcp: lookup r.example on 10.0.0.1:53: no such host", "does not reach the registry"},
+		{"no match for platform in manifest: not found", "architecture"},
+		{"something new", "cannot be pulled"},
+	} {
+		p := &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{
+			Image: "r.example/x:1", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: tt.message}},
+		}}}}
+		list := diagnose.Explain(diagnose.Scene{Pods: []*corev1.Pod{p}})
+		if len(list) != 1 || !strings.Contains(list[0].What, tt.what) {
+			t.Errorf("%s: got %v, want %q", tt.message, list, tt.what)
+		}
+	}
+}
+
+// TestOutcome: what only announces the end is not the end.
+func TestOutcome(t *testing.T) {
+	for _, tt := range []struct {
+		condition batchv1.JobConditionType
+		want      diagnose.Outcome
+	}{
+		{batchv1.JobComplete, diagnose.Succeeded}, {batchv1.JobFailed, diagnose.Failed},
+		{batchv1.JobSuccessCriteriaMet, diagnose.Going}, {batchv1.JobFailureTarget, diagnose.Going}, {batchv1.JobSuspended, diagnose.Going},
+	} {
+		j := &batchv1.Job{Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: tt.condition, Status: corev1.ConditionTrue}}}}
+		if got := diagnose.OutcomeOf(j); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.condition, got, tt.want)
+		}
+	}
+}
+
+// TestMendedFaults: an event outlives its cause.
+func TestMendedFaults(t *testing.T) {
+	s := captured(t, "quota")
+	if diagnose.Explain(s) == nil {
+		t.Fatal("the fault itself is not found")
+	}
+	s.Pods = []*corev1.Pod{{Status: corev1.PodStatus{Phase: corev1.PodRunning}}}
+	if list := diagnose.Explain(s); len(list) > 0 {
+		t.Errorf("there is a Pod by now: %v", list)
+	}
+}
+
+// TestPutOut reads what the kubelet says of a Pod that it put out, which the
+// test cluster does not do (kubelet, eviction_manager.go).
+func TestPutOut(t *testing.T) {
+	for message, what := range map[string]string{
+		"Usage of EmptyDir volume \"scratch\" exceeds the limit \"1Mi\".":                   "more to its temporary storage",
+		"The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi.": "to save itself",
+		"Pod ephemeral local storage usage exceeds the total limit of containers 10Mi.":     "more to its temporary storage",
+	} {
+		p := &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: message}}
+		list := diagnose.Explain(diagnose.Scene{Pods: []*corev1.Pod{p}})
+		if len(list) != 1 || !strings.Contains(list[0].What, what) {
+			t.Errorf("%s: got %v, want %q", message, list, what)
+		}
+	}
+}
