@@ -39,11 +39,12 @@ type conn struct {
 	net.Conn
 	stall   time.Duration
 	stalled atomic.Bool
+	broken  atomic.Pointer[error] // by what the connection ended
 }
 
 func (c *conn) Read(p []byte) (int, error) {
 	if err := c.SetReadDeadline(time.Now().Add(c.stall)); err != nil {
-		return 0, err
+		return 0, c.explain(err)
 	}
 	n, err := c.Conn.Read(p)
 	return n, c.explain(err)
@@ -55,7 +56,7 @@ const writeSize = 64 << 10
 func (c *conn) Write(p []byte) (n int, err error) {
 	for {
 		if err := c.SetDeadline(time.Now().Add(c.stall)); err != nil {
-			return n, err
+			return n, c.explain(err)
 		}
 		m, err := c.Conn.Write(p[n:min(len(p), n+writeSize)])
 		n += m
@@ -65,13 +66,21 @@ func (c *conn) Write(p []byte) (n int, err error) {
 	}
 }
 
-// explain says that it was a stall, also to the other direction, which finds the
-// connection closed.
+// explain says by what the connection ended, also to the other direction, which
+// finds it closed: that it was a stall, or what the first error was.
 func (c *conn) explain(err error) error {
+	switch first := c.broken.Load(); {
+	case err == nil:
+		return nil
+	case !errors.Is(err, net.ErrClosed):
+		c.broken.CompareAndSwap(nil, &err)
+	case first != nil:
+		err = *first
+	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.stalled.Store(true)
 	}
-	if err != nil && c.stalled.Load() {
+	if c.stalled.Load() {
 		return fmt.Errorf("nothing happened for %s: %w", c.stall, err)
 	}
 	return err
