@@ -1,11 +1,15 @@
+//go:build e2e
+
 package stages_test
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -169,6 +173,10 @@ func TestTargetIsLookedAtFirst(t *testing.T) {
 		}
 	}
 
+	class := bedtest.Name("block")
+	bed.Apply(t, ns, "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: "+class+"}\nprovisioner: disk.csi.azure.com\n")
+	defer bed.Run(t, "delete", "storageclass", class)
+	small := "apiVersion: v1\nkind: LimitRange\nmetadata: {name: small}\nspec: {limits: [{type: PersistentVolumeClaim, max: {storage: 100Mi}}]}\n"
 	quota := "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: tight}\nspec: {hard: {persistentvolumeclaims: \"0\"}}\n"
 	taken := "apiVersion: v1\nkind: Service\nmetadata: {name: " + p.ObjectName("tinyd") + "-pods}\nspec: {clusterIP: None, selector: {a: b}}\n"
 	volume := p.Volumes[0].Path.String()
@@ -178,6 +186,10 @@ func TestTargetIsLookedAtFirst(t *testing.T) {
 	}{
 		{"quota", quota, "resourcequota/tight", "", []string{"ResourceQuota tight allows 0 persistentvolumeclaims", "have ResourceQuota tight raised to"}},
 		{"name", taken, "service/" + p.ObjectName("tinyd") + "-pods", "", []string{"objects already that the lift would make", "Service " + p.ObjectName("tinyd") + "-pods", "--namespace"}},
+		{"size", small, "limitrange/small", "", []string{"asks for 1Gi, and LimitRange small allows 100Mi at most", "size: 100Mi"}},
+		{"many writers", "", "", "volumes: [{path: " + volume + ", storageClass: " + class + ", accessMode: ReadWriteMany}]\n", []string{
+			"is to be ReadWriteMany, and StorageClass " + class + " (Azure Disk) serves ReadWriteOnce, ReadWriteOncePod only", "by affinity",
+		}},
 		{"class", "", "", "volumes: [{path: " + volume + ", storageClass: fast}]\n", []string{"wants the StorageClass fast, and the cluster has none of that name", "storageClass: " + bed.StorageClass}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -207,6 +219,37 @@ func TestTargetIsLookedAtFirst(t *testing.T) {
 	}
 	if err := l.run(t, root, bed.Context, ns, ""); err != nil {
 		t.Errorf("after that all was undone: %v", err)
+	}
+
+	bed.Run(t, "label", "namespace", ns, "pod-security.kubernetes.io/enforce=restricted")
+	if err := l.run(t, root, bed.Context, ns, ""); err == nil || !strings.Contains(err.Error(), "the copy Jobs run as root") || !strings.Contains(err.Error(), "enforce=baseline") {
+		t.Errorf("in a namespace that is restricted: %v", err)
+	}
+	bed.Run(t, "label", "--overwrite", "namespace", ns, "pod-security.kubernetes.io/enforce=baseline")
+	if err := l.run(t, root, bed.Context, ns, ""); err != nil {
+		t.Errorf("as the message says: %v", err)
+	}
+
+	bed.As(t, ns, "lifter")
+	err = l.run(t, root, bed.Context, ns, "")
+	for _, want := range []string{"in namespace " + ns + " you may not: get, list, create, patch, delete configmaps (configuration)", "create", "jobs.batch", "have a Role in namespace " + ns} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("without permissions: no %q in %v", want, err)
+		}
+	}
+	rules := regexp.MustCompile(`have a Role in namespace \S+ granted with rules: (\[.*\])`).FindStringSubmatch(fmt.Sprint(err))
+	if rules == nil {
+		t.Fatalf("no rules in %v", err)
+	}
+	bed.Apply(t, ns, "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: lifter}\nrules: "+rules[1]+"\n")
+	bed.Run(t, "create", "rolebinding", "lifter", "-n", ns, "--role=lifter", "--serviceaccount="+ns+":lifter")
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		if err = l.run(t, root, bed.Context, ns, ""); err == nil || time.Now().After(end) {
+			break
+		}
+	}
+	if err != nil {
+		t.Errorf("with the Role of the message: %v", err)
 	}
 }
 
