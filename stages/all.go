@@ -45,6 +45,8 @@ type Deps struct {
 	Shards    int    // Pods that fill one large volume side by side; 0 is one
 	LookAgain bool   // at the source, whether it still is as it was scanned
 	Version   string // of the program
+	// ProveVolumes has verify prove the volumes of a cluster again.
+	ProveVolumes bool
 	// How far sides are talked to; it decides about no result.
 	Stall     time.Duration // without a byte, after which a request has failed; 0 is the default of each
 	Attempts  int           // of one request before its fault is final; 0 is the default of each
@@ -245,7 +247,7 @@ func deployStage(d Deps) pipeline.Stage {
 }
 
 func verifyStage(d Deps) pipeline.Stage {
-	o := verify.Options{Store: d.Store, Talk: d.talk()}
+	o := verify.Options{Store: d.Store, Talk: d.talk(), Volumes: d.ProveVolumes}
 	v := verify.New(o, d.openStore)
 	s := pipeline.Step0(verify.Info(), o, handoff.VerdictsKey, func(ctx context.Context, env *pipeline.Env) (handoff.Verdicts, error) {
 		made, err := verify.ReadMade(env.Workspace)

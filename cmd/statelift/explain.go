@@ -132,7 +132,7 @@ func destination(e catalog.Placed, plan handoff.Plan) string {
 	switch e.Class {
 	case claim.Image:
 		if in := fileSet("ConfigMap", plan.Configs, e.Path); in != "" {
-			return "image layer, and rewritten " + in
+			return "image layer, and rewritten in " + in
 		}
 		return "image layer"
 	case claim.Config:

@@ -109,6 +109,7 @@ func (g *globals) open(ctx context.Context, req request) (_ *lift, err error) {
 		return nil, err
 	}
 	g.patience.give(&deps)
+	deps.ProveVolumes = g.proveVolumes
 	// What could not be taken along may be as it should be by now.
 	deps.LookAgain = deps.LookAgain || incomplete(l.ws, deps)
 	l.runner = g.runner(l, deps, ledgers, bar, io.MultiWriter(bar, logFile))

@@ -22,6 +22,8 @@ type globals struct {
 	json      bool
 	verbose   bool
 	patience  patience // of run and verify
+	// proveVolumes is of verify.
+	proveVolumes bool
 }
 
 func newRoot(s streams) *cobra.Command {

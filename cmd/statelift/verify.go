@@ -20,7 +20,14 @@ func newVerify(g *globals) *cobra.Command {
 		Short: "Prove again everything that was made, wherever it is",
 		Long: `Read everything back and compare it with what was read at the source: images are
 recomputed, objects and blobs are hashed, volumes are read and compared path by
-path. Records of earlier proofs count for nothing.`,
+path. Records of earlier proofs count for nothing.
+
+In a cluster, the workloads are looked at with their probes, the tools of the
+applications check their data where the containers run, and the smoke checks of
+statelift.yaml are done. With --volumes, Jobs read the volumes there once more
+instead, mounted read-only, and compare them with what was read at the source:
+that takes workloads that are stopped and have not written since. statelift stops
+none; it names those that are in the way.`,
 		Example: "  statelift verify -w lift\n  statelift verify --json | jq '.checks[] | select(.ok|not)'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,6 +41,7 @@ path. Records of earlier proofs count for nothing.`,
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&g.proveVolumes, "volumes", false, "prove the volumes of a cluster again, while their workloads are stopped")
 	g.patience.register(cmd)
 	return cmd
 }

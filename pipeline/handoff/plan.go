@@ -198,6 +198,8 @@ type Volume struct {
 	Confidence claim.Confidence `json:"confidence"`
 	// Check is the profile's own command to check the data.
 	Check []string `json:"check,omitempty"`
+	// CheckIn is the container that runs Check, as WORKLOAD/CONTAINER.
+	CheckIn string `json:"checkIn,omitempty"`
 }
 
 // FileSet becomes a ConfigMap or a Secret: files of the host under keys.

@@ -6,8 +6,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-
-	"github.com/statelift/statelift/pipeline/kubename"
 )
 
 // object is one Kubernetes object on its way to a file.
@@ -48,12 +46,7 @@ func (w *writer) meta(name, part, step string) metav1.ObjectMeta {
 
 // labels identify the Pods of a workload: selectors cannot be changed later, so
 // they hold no more than that.
-func (w *writer) labels(part string) map[string]string {
-	return map[string]string{
-		"app.kubernetes.io/name":     kubename.Label(part, kubename.MaxLabel),
-		"app.kubernetes.io/instance": w.plan.Name,
-	}
-}
+func (w *writer) labels(part string) map[string]string { return w.plan.Selector(part) }
 
 func (w *writer) add(kind string, v runtime.Object, m metav1.ObjectMeta, secret bool) {
 	w.objects = append(w.objects, object{kind: kind, name: m.Name, value: v, secret: secret})

@@ -95,7 +95,9 @@ func TestApart(t *testing.T) {
 			h.write("/etc/wordpress/config-blog.php", "<?php\ndefine('DB_USER', 'blog');\n\ndefine('DB_HOST', 'local'.'host');\n")
 		}, slices.Concat(without(server, "blog"), []string{dump}), "DB_HOST in /etc/wordpress/config-blog.php:4 is not written so that it could be replaced"},
 		"no account known": {func(h *testHost) { h.unset("DB_USER") }, slices.Concat(without(server, "blog"), []string{dump}), "the account with which apache2 logs in is not known"},
-		"an init-file": {func(h *testHost) { h.set("mariadb", "mysqld.init_file", "/etc/mysql/mine.sql", "/etc/mysql/mariadb.conf.d/50-server.cnf", 3) },
+		"an init-file": {func(h *testHost) {
+			h.set("mariadb", "mysqld.init_file", "/etc/mysql/mine.sql", "/etc/mysql/mariadb.conf.d/50-server.cnf", 3)
+		},
 			nil, "mysqld.init_file in /etc/mysql/mariadb.conf.d/50-server.cnf:3 is in use"},
 		"another kind of accounts": {func(h *testHost) {
 			h.items = slices.DeleteFunc(h.items, func(i item) bool { return i.path.Base() == "global_priv.frm" })

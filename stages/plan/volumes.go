@@ -58,7 +58,7 @@ func (p *planner) finishVolume(v handoff.Volume, ties []tie) {
 	}
 	for _, t := range ties {
 		if t.s.profile != nil && len(t.s.profile.Data.Check) > 0 && len(v.Check) == 0 && t.writes {
-			v.Check = t.s.profile.Data.Check
+			v.Check, v.CheckIn = t.s.profile.Data.Check, p.podOf(t.s).Name+"/"+t.s.box.Name
 		}
 		if why := unmountable(v.Path); why != "" {
 			p.risk("high", t.s.id, fmt.Sprintf("%s cannot be mounted there: %s", v.Path, why), "move it on the host, or mount the directory above it")

@@ -32,6 +32,9 @@ type Options struct {
 	// Store is where the objects are, as for the stage objects; "" is store/ in
 	// the workspace.
 	Store string `json:"store,omitempty"`
+	// Volumes proves the volumes of a cluster again, by Jobs that read them. It
+	// takes workloads that are stopped, and looks at nothing else there.
+	Volumes bool `json:"volumes,omitempty"`
 	// Talk is how the registry is talked to.
 	Talk registry.Options `json:"-"`
 }
@@ -39,11 +42,13 @@ type Options struct {
 // Made is everything that the stages before handed over.
 type Made struct {
 	Split     handoff.Split
+	Target    handoff.Target
 	Plan      handoff.Plan
 	Images    handoff.Images
 	Objects   handoff.Objects
 	Manifests handoff.Manifests
 	Seeds     handoff.Seeds
+	Upload    handoff.Upload
 	Copies    handoff.Copies
 	// Incomplete are the reasons of stages that could not take everything
 	// along.
@@ -55,11 +60,13 @@ func ReadMade(w workspace.Workspace) (Made, error) {
 	var m Made
 	err := errors.Join(
 		read(w, handoff.SplitKey, &m.Split, &m.Incomplete),
+		read(w, handoff.TargetKey, &m.Target, &m.Incomplete),
 		read(w, handoff.PlanKey, &m.Plan, &m.Incomplete),
 		read(w, handoff.ImagesKey, &m.Images, &m.Incomplete),
 		read(w, handoff.ObjectsKey, &m.Objects, &m.Incomplete),
 		read(w, handoff.ManifestsKey, &m.Manifests, &m.Incomplete),
 		read(w, handoff.SeedsKey, &m.Seeds, &m.Incomplete),
+		read(w, handoff.UploadKey, &m.Upload, &m.Incomplete),
 		read(w, handoff.CopiesKey, &m.Copies, &m.Incomplete),
 	)
 	return m, err
@@ -109,7 +116,7 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, made Made) (handoff.
 	}
 	defer os.RemoveAll(temp)
 	r := &run{Env: env, Stage: s, made: made, cat: cat, temp: temp}
-	for _, look := range []func(context.Context) error{r.balance, r.images, r.pushed, r.objects, r.manifests, r.volumes} {
+	for _, look := range []func(context.Context) error{r.balance, r.images, r.pushed, r.objects, r.manifests, r.volumes, r.inCluster} {
 		if err := look(ctx); err != nil {
 			return handoff.Verdicts{}, err
 		}

@@ -1,0 +1,11 @@
+package handoff
+
+import "github.com/statelift/statelift/pipeline/kubename"
+
+// Selector are the labels by which the Pods of a workload are found.
+func (p Plan) Selector(workload string) map[string]string {
+	return map[string]string{
+		"app.kubernetes.io/name":     kubename.Label(workload, kubename.MaxLabel),
+		"app.kubernetes.io/instance": p.Name,
+	}
+}
