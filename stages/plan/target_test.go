@@ -143,13 +143,13 @@ func TestBlocks(t *testing.T) {
 		{"many writers, a class for one node", both(many, replicas), "volume",
 			"volume uploads (/srv/up loads) is to be ReadWriteMany, and StorageClass block (Ceph RBD) serves ReadWriteOnce, ReadWriteOncePod only; web (2 Pods) may run on several", []string{
 				"use CephFS: volumes: [{path: '/srv/up loads', storageClass: files}]", "example.org/odd",
-				"keep one Pod: workloads: [{name: web, units: [apache2.service, mariadb.service], replicas: 1}] and volumes: [{path: '/srv/up loads', accessMode: ReadWriteOnce}]",
+				"keep one Pod: workloads: [{name: web, units: [apache2.service, mariadb.service], replicas: 1}] and volumes: [{path: '/srv/up loads', accessMode: ReadWriteOncePod}]",
 				"keep all its Pods on one node, by affinity: volumes: [{path: '/srv/up loads', accessMode: ReadWriteOnce}]",
 			}},
 		{"many writers, a class for many", both(many, volume(func(v *handoff.Volume) { v.Class = "files" })), "", "", nil},
 		{"many writers, an unknown driver", both(many, volume(func(v *handoff.Volume) { v.Class = "odd" })), "", "", nil},
 		{"replicas of a volume for one node", replicas, "volume", "volume db (/var/lib/mysql) is ReadWriteOnce, so that Pods of one node only can mount it; web (2 Pods) may run on several", []string{
-			"use CephFS: volumes: [{path: /var/lib/mysql, storageClass: files, accessMode: ReadWriteMany}]", "odd", "keep one Pod: workloads:", "by affinity: volumes: [{path: /var/lib/mysql, accessMode: ReadWriteOnce}]",
+			"use CephFS: volumes: [{path: /var/lib/mysql, storageClass: files, accessMode: ReadWriteMany}]", "odd", "and volumes: [{path: /var/lib/mysql, accessMode: ReadWriteOnce}]", "by affinity: volumes: [{path: /var/lib/mysql, accessMode: ReadWriteOnce}]",
 		}},
 		{"replicas that stay together", both(replicas, web(func(w *handoff.Workload) { w.Near = "web" })), "", "", nil},
 		{"replicas on the only node", both(replicas, target(func(t *handoff.Target) { t.Nodes = t.Nodes[:1] })), "", "", nil},

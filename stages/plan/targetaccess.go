@@ -80,7 +80,7 @@ func (j *judge) access() {
 			}
 			choices := j.chooseClass(v)
 			if v.AccessMode == readWriteMany {
-				choices = append(choices, onePod(v, list)...)
+				choices = append(choices, j.onePod(v, class, list)...)
 				choices = append(choices, oneNode(v))
 			} else {
 				choices = append(choices, "use it otherwise: "+decide(v, "accessMode: "+readWriteOnce))
@@ -93,7 +93,7 @@ func (j *judge) access() {
 			many := v
 			many.AccessMode = readWriteMany
 			choices := j.chooseClass(many, "accessMode: "+readWriteMany)
-			choices = append(choices, onePod(v, list)...)
+			choices = append(choices, j.onePod(v, class, list)...)
 			choices = append(choices, oneNode(v))
 			j.block("volume", fmt.Sprintf("volume %s (%s) is ReadWriteOnce, so that Pods of one node only can mount it; %s", v.Name, v.Path, whoWrites(list)), choices...)
 		}
@@ -112,11 +112,16 @@ func whoWrites(list []handoff.Workload) string {
 	return strings.Join(parts, " and ") + " may run on several"
 }
 
-// onePod is a choice for each workload with several replicas.
-func onePod(v handoff.Volume, list []handoff.Workload) (out []string) {
+// onePod is a choice for each workload with several replicas. Where the driver
+// can see to it that there is one Pod only, and no job needs the volume, it shall.
+func (j *judge) onePod(v handoff.Volume, class handoff.StorageClass, list []handoff.Workload) (out []string) {
+	mode := readWriteOnce
+	if serves(class, readWriteOncePod) && len(list) == 1 && len(mounters(j.plan, v)) == 1 {
+		mode = readWriteOncePod
+	}
 	for _, w := range list {
 		if w.Replicas > 1 {
-			out = append(out, fmt.Sprintf("keep one Pod: %s and %s", decideWorkload(w, "replicas: 1"), decide(v, "accessMode: "+readWriteOnce)))
+			out = append(out, fmt.Sprintf("keep one Pod: %s and %s", decideWorkload(w, "replicas: 1"), decide(v, "accessMode: "+mode)))
 		}
 	}
 	return out
