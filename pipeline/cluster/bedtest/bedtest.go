@@ -29,6 +29,8 @@ type Bed struct {
 	ProbeImage   string   `json:"probeImage"`
 	StorageClass string   `json:"storageClass"`
 	Provisioners []string `json:"provisioners"`
+	// Volumes has one folder per PersistentVolume of the default class.
+	Volumes string `json:"volumes"`
 }
 
 // Open finds the cluster by STATELIFT_BED and makes its kubeconfig the one that
