@@ -45,19 +45,20 @@ test: build ## every test there is, with all the set-up it needs
 	@$(TOOLS)
 	@$(MAKE) format vet
 	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" -tags e2e ./...
-	@$(TOOLS) && $(HOST) && STATELIFT_BINARY=$(CURDIR)/$(BIN) go test -race -timeout 60m ./...
-	@$(MAKE) e2e
+	@$(TOOLS) && $(HOST) && $(BED) && STATELIFT_BINARY=$(CURDIR)/$(BIN) && export STATELIFT_BINARY && \
+	go test -race -tags e2e -timeout 60m $$(go list ./... | grep -v fixtures/e2e) && \
+	go test -tags e2e -timeout 60m ./fixtures/e2e
 	@$(TOOLS) && for m in $(MODULES); do (cd $$m && go vet ./... && go test -timeout 30m ./...); done
 
-# The end-to-end tests run on the test cluster, which goes down with them unless
-# it was up before. E2E chooses tests, as -run of go test.
+# Tests with the build tag e2e use the test cluster. It goes down after them
+# unless it was up before. E2E chooses tests, as -run of go test.
+BED = { (cd fixtures/cluster && go run ./cmd/bed env) >/dev/null 2>&1 || \
+	{ trap '(cd fixtures/cluster && go run ./cmd/bed down)' EXIT; (cd fixtures/cluster && go run ./cmd/bed up) >/dev/null; }; } && \
+	eval "$$(cd fixtures/cluster && go run ./cmd/bed env)"
 E2E ?= .
 .PHONY: e2e
 e2e: build ## the end-to-end tests, in a real cluster
-	@$(TOOLS) && $(HOST) && cd fixtures/cluster && \
-	if ! go run ./cmd/bed env >/dev/null 2>&1; then trap 'go run ./cmd/bed down' EXIT; go run ./cmd/bed up >/dev/null; fi && \
-	eval "$$(go run ./cmd/bed env)" && cd ../.. && \
-	STATELIFT_BINARY=$(CURDIR)/$(BIN) go test -tags e2e -run '$(E2E)' -timeout 40m -v ./fixtures/e2e
+	@$(TOOLS) && $(HOST) && $(BED) && STATELIFT_BINARY=$(CURDIR)/$(BIN) go test -tags e2e -run '$(E2E)' -timeout 60m -v ./fixtures/e2e
 
 .PHONY: demo
 demo: build ## rehearse the migration of a real host, and show what came out

@@ -95,7 +95,7 @@ func TestPodSecurityAgreesWithTheServer(t *testing.T) {
 			file := ws.Path(workspace.Manifests, strings.ToLower(string(w.Kind))+"-"+p.ObjectName(w.Name)+".yaml")
 			warned := bed.Warnings(t, "apply", "--dry-run=server", "-n", ns, "-f", file)
 			forbidden := strings.Contains(warned, "would violate PodSecurity")
-			says := strings.Contains(text, "of "+w.Name+" ")
+			says := regexp.MustCompile(`(of |, )` + w.Name + `( |,|;|$)`).MatchString(text)
 			if forbidden != says {
 				t.Errorf("%s, %s: the server says %q, the plan %q", level, w.Name, warned, text)
 			}

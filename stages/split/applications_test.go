@@ -182,7 +182,7 @@ func TestInitScript(t *testing.T) {
 	w.file("/var/log/gate.log", "x")
 	r := w.split()
 	r.want(`
-		drop /etc/init.d/gate
+		image /etc/init.d/gate
 		image /usr/local/sbin/gated
 		volume /var/lib/gate/gate.log.gz
 		config /etc/default/gate

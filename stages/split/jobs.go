@@ -24,6 +24,9 @@ func (s *run) applyScripts(ctx context.Context) error {
 			continue
 		}
 		from := claim.Evidence{Path: x.Path, Fact: "init script"}
+		if x.Path != "" {
+			s.claims.add(svc.claim(claim.Image, claim.Exact, x.Path, "starts "+describe(svc)+", in its container as on the host", from))
+		}
 		if x.Daemon != "" {
 			if err := s.program(ctx, svc, x.Daemon, claim.Evidence{Path: x.Path, Fact: "DAEMON"}); err != nil {
 				return err
