@@ -180,9 +180,9 @@ func TestBlocks(t *testing.T) {
 		{"storage quota of the class", quota("block.storageclass.storage.k8s.io/requests.storage", gibi, 0), "volume", "the lift needs 5Gi", []string{"raised", "--namespace"}},
 		{"storage quota of another class", quota("files.storageclass.storage.k8s.io/requests.storage", 0, 0), "", "", nil},
 		{"claims", quota("persistentvolumeclaims", 2, 1), "volume", "allows 2 persistentvolumeclaims, of which others use 1 and 1 is left; the lift needs 2", []string{"raised to 3", "--namespace"}},
-		{"pods", quota("pods", 1, 0), "workload", "allows 1 pods; the lift needs 2 (web 1, dump 1)", []string{"raised to 2", "--namespace"}},
-		{"cpu", quota("cpu", 700, 0), "workload", "allows 700m cpu; the lift needs 800m (web 750m, dump 50m)", []string{"raised to 800m cpu", "--namespace"}},
-		{"memory", quota("requests.memory", gibi, 512<<20), "workload", "the lift needs 832Mi (web 768Mi, dump 64Mi)", []string{"raised to 1344Mi", "--namespace"}},
+		{"pods", quota("pods", 1, 0), "workload", "allows 1 pods; the lift needs 2 (web 1, 1 for one job at a time)", []string{"raised to 2", "--namespace"}},
+		{"cpu", quota("cpu", 700, 0), "workload", "allows 700m cpu; the lift needs 800m (web 750m, 50m for one job at a time)", []string{"raised to 800m cpu", "--namespace"}},
+		{"memory", quota("requests.memory", gibi, 512<<20), "workload", "the lift needs 832Mi (web 768Mi, 64Mi for one job at a time)", []string{"raised to 1344Mi", "--namespace"}},
 		{"limits that nobody names", both(quota("limits.memory", 100*gibi, 0), limit(handoff.Limit{})), "workload", "so that every container must name a limit, and these do not: dump/dump, web/mariadb", []string{"default limit of memory", "--namespace"}},
 		{"limits that a LimitRange names", both(quota("limits.memory", 4*gibi, 0), limit(handoff.Limit{Type: "Container", Resource: "memory", Default: gibi, Request: 1 << 20})), "", "", nil},
 		{"quota for others", quota("pods", 0, 0, "PriorityClass In high"), "", "", nil},
@@ -225,7 +225,7 @@ func TestBlocks(t *testing.T) {
 		{"restricted, and directories to prepare", both(func(p *handoff.Plan, t *handoff.Target) {
 			p.Volumes[0].Seed, p.Volumes[1].Seed, t.PodSecurity = false, false, "restricted"
 			p.Workloads[0].Mounts = append(p.Workloads[0].Mounts, handoff.PodVolume{Name: "run", Origin: handoff.FromEphemeral, Dirs: []handoff.EphemeralDir{{Path: "/run/x", UID: 5}}})
-		}), "workload", "forbids Pods of the plan: the Pods of web have an init container that runs as root", []string{"level baseline", "enforce=baseline"}},
+		}), "workload", "forbids Pods of the plan: an init container gives directories and files their owners, as root, in the Pods of web", []string{"level baseline", "enforce=baseline"}},
 		{"restricted, and nothing against it", func(p *handoff.Plan, t *handoff.Target) {
 			p.Volumes[0].Seed, p.Volumes[1].Seed, t.PodSecurity = false, false, "restricted"
 		}, "", "", nil},

@@ -154,10 +154,15 @@ func quotaAbout(name string) string {
 
 // parts says what the need is made of.
 func (j *judge) parts(name string) (out []string) {
-	if strings.HasSuffix(name, "requests.storage") {
+	if class, byClass := strings.CutSuffix(name, ".storageclass.storage.k8s.io/requests.storage"); byClass || name == "requests.storage" {
 		for _, v := range j.plan.Volumes {
-			if class, ok := strings.CutSuffix(name, ".storageclass.storage.k8s.io/requests.storage"); !ok || class == j.className(v) {
+			if !byClass || class == j.className(v) {
 				out = append(out, v.Name+" "+quantity(name, v.Request))
+			}
+		}
+		for _, s := range j.plan.Shares {
+			if !byClass && mounted(s) {
+				out = append(out, "share "+s.Name+" "+quantity(name, shareSize))
 			}
 		}
 		return out
@@ -165,10 +170,18 @@ func (j *judge) parts(name string) (out []string) {
 	if !strings.HasPrefix(name, "requests.") && !strings.HasPrefix(name, "limits.") && name != "pods" {
 		return nil
 	}
-	for _, w := range j.plan.Workloads {
+	services, jobs, _ := j.pods()
+	for _, w := range services {
 		if n := workloadBoxes(j.plan, w).amounts(j.target.Limits)[name] * int64(w.Replicas); n > 0 {
 			out = append(out, w.Name+" "+quantity(name, n))
 		}
+	}
+	var largest int64
+	for _, w := range jobs {
+		largest = max(largest, workloadBoxes(j.plan, w).amounts(j.target.Limits)[name])
+	}
+	if largest > 0 {
+		out = append(out, quantity(name, largest)+" for one job at a time")
 	}
 	return out
 }

@@ -30,7 +30,7 @@ func (j *judge) security() {
 	if level != baseline && level != restricted {
 		return
 	}
-	var reasons []string
+	var reasons, prepared []string
 	wanted := baseline
 	for _, w := range j.plan.Workloads {
 		for _, c := range w.Containers {
@@ -40,8 +40,14 @@ func (j *judge) security() {
 			}
 		}
 		if level == restricted {
-			reasons = append(reasons, beyondRestricted(j.plan, w)...)
+			reasons = append(reasons, beyondRestricted(w)...)
+			if prepares(j.plan, w) {
+				prepared = append(prepared, w.Name)
+			}
 		}
+	}
+	if len(prepared) > 0 {
+		reasons = append(reasons, fmt.Sprintf("an init container gives directories and files their owners, as root, in the Pods of %s", strings.Join(prepared, ", ")))
 	}
 	if level == restricted && slices.ContainsFunc(j.plan.Volumes, func(v handoff.Volume) bool { return v.Seed }) {
 		reasons = append(reasons, "the copy Jobs run as root with CHOWN, DAC_OVERRIDE, FOWNER and the like, since they give files their owners")
@@ -63,18 +69,19 @@ func beyondBaseline(c handoff.Container) (out []string) {
 	return out
 }
 
-// beyondRestricted is what the level restricted forbids of a workload, and
-// baseline allows.
-func beyondRestricted(pl handoff.Plan, w handoff.Workload) (out []string) {
+// beyondRestricted is what the level restricted forbids of a workload's own
+// containers, and baseline allows.
+func beyondRestricted(w handoff.Workload) (out []string) {
 	for _, c := range w.Containers {
 		var why []string
 		if c.UID == 0 {
 			why = append(why, "runs as root")
 		}
-		for _, name := range c.Capabilities {
-			if name != "NET_BIND_SERVICE" && slices.Contains(baselineCapabilities(), name) {
-				why = append(why, "adds "+name)
-			}
+		adds := slices.DeleteFunc(slices.Clone(c.Capabilities), func(name string) bool {
+			return name == "NET_BIND_SERVICE" || !slices.Contains(baselineCapabilities(), name)
+		})
+		if len(adds) > 0 {
+			why = append(why, "adds "+strings.Join(adds, ", "))
 		}
 		if c.Escalates {
 			why = append(why, "gains capabilities by its program file (allowPrivilegeEscalation)")
@@ -82,9 +89,6 @@ func beyondRestricted(pl handoff.Plan, w handoff.Workload) (out []string) {
 		if len(why) > 0 {
 			out = append(out, fmt.Sprintf("container %s of %s %s", c.Name, w.Name, strings.Join(why, " and ")))
 		}
-	}
-	if prepares(pl, w) {
-		out = append(out, fmt.Sprintf("the Pods of %s have an init container that runs as root, to give directories and files their owners", w.Name))
 	}
 	return out
 }
