@@ -18,6 +18,7 @@ import (
 
 	"github.com/statelift/statelift/fixtures/sh"
 	"github.com/statelift/statelift/pipeline/copier"
+	"github.com/statelift/statelift/pipeline/seed"
 	"github.com/statelift/statelift/pipeline/seed/seedtest"
 )
 
@@ -135,6 +136,53 @@ func TestShardsShareTheWork(t *testing.T) {
 		if left := sh.Run(t, target, "ls -A | grep statelift || true"); left != "" {
 			t.Errorf("left behind: %s", left)
 		}
+	}
+}
+
+// What shards wrote is not fetched again, by them or by the copy that finishes.
+func TestShardsFetchOnce(t *testing.T) {
+	dir, layout := every(t)
+	target := t.TempDir()
+	for i := range 3 {
+		mustShard(t, layout, target, i, 3)
+	}
+	for _, d := range seedtest.Open(t, layout).Blobs() {
+		if d.MediaType == seed.MediaPack || d.MediaType == seed.MediaPart || d.MediaType == seed.MediaZPart {
+			if err := os.Remove(filepath.Join(layout, "blobs/sha256", string(d.Digest[7:]))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range 3 {
+		mustShard(t, layout, target, i, 3)
+	}
+	mustCopy(t, layout, target)
+	equal(t, dir, target)
+}
+
+// Shards that begin in an empty directory at the same moment do not stand in each
+// other's way, and none takes what another one makes for something foreign.
+func TestShardsBeginTogether(t *testing.T) {
+	source, layout := t.TempDir(), t.TempDir()
+	sh.Run(t, source, `mkdir -p a/b c; for i in $(seq 20); do echo $i > a/b/$i; head -c 300000 /dev/zero | tr '\0' x > c/$i; done`)
+	seedtest.Build(t, source, layout, seed.Options{Limits: seedtest.Small()})
+	s := seedtest.Open(t, layout)
+	for round := range 10 {
+		target := t.TempDir()
+		var shards sync.WaitGroup
+		begin := make(chan struct{})
+		for i := range 8 {
+			shards.Go(func() {
+				<-begin
+				did, err := copier.CopyShard(t.Context(), s, target, copier.Shard{Index: i, Of: 8}, copier.Options{Workers: 1})
+				if !did || err != nil {
+					t.Errorf("round %d, shard %d: %v, %v", round, i, did, err)
+				}
+			})
+		}
+		close(begin)
+		shards.Wait()
+		mustCopy(t, layout, target)
 	}
 }
 
