@@ -11,15 +11,29 @@ import (
 // "CREDENTIALS").
 const Credentials = "/run/credentials"
 
-// CredentialStores are the directories in which LoadCredential= looks for a name
-// that is no absolute path, in their order.
-func CredentialStores() []string {
-	return []string{"/etc/credstore", "/run/credstore", "/usr/local/lib/credstore", "/usr/lib/credstore"}
+// LoadCredential reads a value of LoadCredential= (or, when encrypted, of
+// LoadCredentialEncrypted=): the credential's name, and the files that it may be
+// in, the first that is there. A path that is not absolute, by default the name
+// itself, is looked for in the credential stores.
+func LoadCredential(value string, encrypted bool) (id string, files []string) {
+	id, path, ok := strings.Cut(value, ":")
+	if !ok || path == "" {
+		path = id
+	}
+	if strings.HasPrefix(path, "/") {
+		return id, []string{path}
+	}
+	for _, dir := range []string{"/etc/credstore", "/run/credstore", "/usr/local/lib/credstore", "/usr/lib/credstore"} {
+		if encrypted {
+			files = append(files, dir+".encrypted/"+path)
+		}
+		files = append(files, dir+"/"+path)
+	}
+	return id, files
 }
 
-// ParseCredential splits a value of LoadCredential= or SetCredential= into the
-// credential's name and the rest: a path, by default the name itself, or the
-// escaped data.
+// ParseCredential splits a value of SetCredential= into the credential's name and
+// the escaped data.
 func ParseCredential(value string) (id, rest string, ok bool) {
 	id, rest, ok = strings.Cut(value, ":")
 	valid := id != "" && id != "." && id != ".." && !strings.ContainsAny(id, "/\x00") && len(id) <= 255

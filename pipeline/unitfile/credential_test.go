@@ -1,6 +1,9 @@
 package unitfile
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestSetCredential(t *testing.T) {
 	const unit = `[Unit]
@@ -29,6 +32,18 @@ LoadCredential=f:/etc/f
 	}
 	if _, ok := SetCredential([]byte(unit+"SetCredential=\n"), "a"); ok {
 		t.Error("an empty value resets nothing")
+	}
+}
+
+func TestLoadCredential(t *testing.T) {
+	stores := []string{"/etc/credstore/a", "/run/credstore/a", "/usr/local/lib/credstore/a", "/usr/lib/credstore/a"}
+	for value, want := range map[string][]string{"a": stores, "a:": stores, "b:a": stores, "a:/x/y": {"/x/y"}} {
+		if id, got := LoadCredential(value, false); id != value[:1] || !slices.Equal(got, want) {
+			t.Errorf("%s: %s %q, want %q", value, id, got, want)
+		}
+	}
+	if _, got := LoadCredential("a", true); len(got) != 8 || got[0] != "/etc/credstore.encrypted/a" || got[1] != stores[0] {
+		t.Errorf("encrypted: %q", got)
 	}
 }
 

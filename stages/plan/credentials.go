@@ -73,15 +73,8 @@ func (s *service) addCredential(c credential) {
 // loadCredential takes a file, or each file of a directory under the name
 // ID_FILE.
 func (p *planner) loadCredential(ctx context.Context, s *service, d facts.Directive, spec specifiers) error {
-	id, rest, _ := strings.Cut(spec.expand(d.Value), ":")
+	id, candidates := unitfile.LoadCredential(spec.expand(d.Value), false)
 	s.box.Evidence = append(s.box.Evidence, claim.Evidence{Path: d.Path, Line: d.Line, Fact: "LoadCredential=" + d.Value})
-	candidates := []string{firstOf(rest, id)}
-	if !strings.HasPrefix(candidates[0], "/") {
-		candidates = nil
-		for _, dir := range unitfile.CredentialStores() {
-			candidates = append(candidates, dir+"/"+firstOf(rest, id))
-		}
-	}
 	for _, name := range candidates {
 		e, ok, err := p.resolved(ctx, hostpath.Clean(name))
 		switch {

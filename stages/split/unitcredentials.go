@@ -2,7 +2,6 @@ package split
 
 import (
 	"context"
-	"strings"
 
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/hostpath"
@@ -39,22 +38,8 @@ func (s *run) credentialFiles(ctx context.Context, svc service) error {
 
 // credentialFile is the file or directory that the value names.
 func (s *run) credentialFile(ctx context.Context, value string, encrypted bool) (hostpath.Path, bool, error) {
-	id, rest, ok := unitfile.ParseCredential(value)
-	if !ok || rest == "" {
-		id, _, _ = strings.Cut(value, ":")
-		rest = id
-	}
-	candidates := []string{rest}
-	if !strings.HasPrefix(rest, "/") {
-		candidates = nil
-		for _, dir := range unitfile.CredentialStores() {
-			if encrypted {
-				candidates = append(candidates, dir+".encrypted/"+rest)
-			}
-			candidates = append(candidates, dir+"/"+rest)
-		}
-	}
-	for _, name := range candidates {
+	_, files := unitfile.LoadCredential(value, encrypted)
+	for _, name := range files {
 		p := s.real(hostpath.Clean(name))
 		n, ok, err := s.view.at(ctx, p)
 		if err != nil {
