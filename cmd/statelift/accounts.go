@@ -46,11 +46,11 @@ func writeBalance(w io.Writer, b handoff.Balance) error {
 	fmt.Fprintln(tw, "class\tentries\tfiles\tbytes\t\t")
 	var entries, files, bytes int64
 	for _, c := range b.Classes {
-		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%s\t\n", c.Class, c.Entries, c.Files, c.Bytes, bytesText(c.Bytes))
+		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%s\t\n", c.Class, c.Entries, c.Files, c.Bytes, bytesize.Text(c.Bytes))
 		entries, files, bytes = entries+c.Entries, files+c.Files, bytes+c.Bytes
 	}
-	fmt.Fprintf(tw, "sum\t%d\t%d\t%d\t%s\t\n", entries, files, bytes, bytesText(bytes))
-	fmt.Fprintf(tw, "host\t%d\t%d\t%d\t%s\t\n", b.Total.Entries, b.Total.Files, b.Total.Bytes, bytesText(b.Total.Bytes))
+	fmt.Fprintf(tw, "sum\t%d\t%d\t%d\t%s\t\n", entries, files, bytes, bytesize.Text(bytes))
+	fmt.Fprintf(tw, "host\t%d\t%d\t%d\t%s\t\n", b.Total.Entries, b.Total.Files, b.Total.Bytes, bytesize.Text(b.Total.Bytes))
 	if err := tw.Flush(); err != nil {
 		return err
 	}
@@ -61,5 +61,3 @@ func writeBalance(w io.Writer, b handoff.Balance) error {
 	_, err := fmt.Fprintln(w, verdict)
 	return err
 }
-
-func bytesText(n int64) string { return bytesize.Text(n) }

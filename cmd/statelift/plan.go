@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/bytesize"
 	"github.com/statelift/statelift/pipeline/handoff"
 )
 
@@ -90,7 +91,7 @@ func (p *planSummary) write(w io.Writer) error {
 	fmt.Fprintln(tw)
 	fmt.Fprintln(tw, "VOLUME\tPATH\tDATA\tREQUEST\tACCESS")
 	for _, v := range p.Volumes {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", v.Name, v.Path, bytesText(v.Bytes), bytesText(v.Request), v.AccessMode)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", v.Name, v.Path, bytesize.Text(v.Bytes), bytesize.Text(v.Request), v.AccessMode)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
