@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,9 +19,13 @@ func (c *Cluster) Remove(ctx context.Context, ref Ref, uid types.UID) error {
 	if err != nil {
 		return err
 	}
-	background := metav1.DeletePropagationBackground
+	propagation := metav1.DeletePropagationBackground
+	if slices.Contains([]string{"StatefulSet", "Deployment", "Job", "CronJob"}, ref.Kind) {
+		// Then it is gone when its Pods are.
+		propagation = metav1.DeletePropagationForeground
+	}
 	err = c.retry(ctx, func() error {
-		return api.Delete(ctx, ref.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(uid)), PropagationPolicy: &background})
+		return api.Delete(ctx, ref.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(uid)), PropagationPolicy: &propagation})
 	})
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil
