@@ -36,7 +36,7 @@ func (r *Registry) Credentials(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("registry %s: %w", r.base, err)
 	}
-	auth, err := authn.Resolve(ctx, r.keychain, repo.Registry)
+	auth, err := authn.Resolve(ctx, r.keychain, repo)
 	if err != nil {
 		return "", fmt.Errorf("registry %s: credentials: %w", r.base, err)
 	}

@@ -135,6 +135,20 @@ func TestCredentialsFromTheEnvironment(t *testing.T) {
 		if (err == nil) != ok {
 			t.Errorf("%s: %v", text, err)
 		}
+		// What is handed on works as well as what was found.
+		handed, err := r.Credentials(t.Context())
+		if err != nil || (handed != "") != strings.Contains(text, host) && ok {
+			t.Errorf("%s: hands on %q, %v", text, handed, err)
+		}
+		if ok {
+			there, err := registry.Open(host+"/team", registry.Options{Environment: func(string) string { return handed }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := there.MayPush(t.Context(), "seeds"); err != nil {
+				t.Errorf("%s: handed on: %v", text, err)
+			}
+		}
 		if err != nil && strings.Contains(err.Error(), auth) {
 			t.Errorf("the credentials are in the error: %v", err)
 		}
