@@ -88,10 +88,15 @@ func (p *planner) accountsFrom(b *service) string {
 			b.box.Name, firstOf(b.profile.Title, b.profile.Name)),
 		Default: network,
 	})
-	if given := p.answer(id); given != "" && plainName(given) {
-		return given
+	given := p.answer(id)
+	if given != "" && (!plainName(given) || strings.ContainsAny(given, " '")) {
+		fault := fmt.Sprintf("%s: answers: %s: %q is no pattern of addresses", p.decisions.File, id, given)
+		if !slices.Contains(p.blocked, fault) {
+			p.blocked = append(p.blocked, fault)
+		}
+		given = ""
 	}
-	return network
+	return firstOf(given, network)
 }
 
 // openList copies lines of a list of who may come in.
