@@ -192,6 +192,23 @@ func TestApartByAddress(t *testing.T) {
 	}
 }
 
+// An answer that is no pattern is not taken for one, nor passed over.
+func TestApartBadAnswer(t *testing.T) {
+	h := blog(t)
+	h.decisions.Answers = map[string]string{"accounts-mariadb": "%' OR '1"}
+	pl, _, err := h.plan(t)
+	if err == nil || !strings.Contains(err.Error(), `statelift.yaml: answers: accounts-mariadb: "%' OR '1" is no pattern of addresses`) {
+		t.Errorf("%v", err)
+	}
+	for _, set := range pl.Configs {
+		for _, f := range set.Files {
+			if strings.Contains(f.Made, "OR") {
+				t.Errorf("%s holds %s", f.Path, f.Made)
+			}
+		}
+	}
+}
+
 // What still names the socket is said.
 func TestApartSocketNamed(t *testing.T) {
 	h := blog(t)
