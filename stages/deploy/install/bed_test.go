@@ -64,7 +64,7 @@ func (l *lift) build(t *testing.T) {
 		mkfifo "$1/var/lib/daemon/queue"
 		chown -R 991:991 "$1/var/lib/daemon"
 		setfattr -n user.note -v kept "$1/var/lib/daemon/large"
-		truncate -s 5G "$1/var/lib/daemon/sparse"
+		truncate -s 200M "$1/var/lib/daemon/sparse"
 		find "$1" -depth -exec touch -h -d 2021-03-04T05:06:07.123456789 {} +`, l.host)
 	program := filepath.Join(l.host, "usr/local/bin/daemon")
 	cmd := exec.Command("go", "build", "-trimpath", "-o", program, "./testdata/daemon")
