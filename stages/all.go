@@ -92,7 +92,7 @@ func All(d Deps) []pipeline.Stage {
 		// The seeds, to where a cluster finds them.
 		uploadStage(d),
 		// What the cluster is told.
-		manifestsStage(),
+		manifestsStage(d),
 		// What fills the volumes, and proves it; in a cluster, what is told it.
 		deployStage(d),
 		// All of it read back once more, wherever it is.
@@ -220,8 +220,8 @@ func seedStage() pipeline.Stage {
 	return pipeline.Part(pipeline.After(s, handoff.SplitKey), handoff.SplitKey, func(s handoff.Split) any { return s.Classes[claim.Volume] })
 }
 
-func manifestsStage() pipeline.Stage {
-	o := manifests.Options{}
+func manifestsStage(d Deps) pipeline.Stage {
+	o := manifests.Options{Shards: d.Shards}
 	s := pipeline.Step5(manifests.Info(), o, handoff.SourceKey, handoff.PlanKey, handoff.ImagesKey, handoff.SeedsKey, handoff.UploadKey, handoff.ManifestsKey, manifests.New(o).Run)
 	s = pipeline.Recheck(s, handoff.ManifestsKey, manifests.New(o).Recheck)
 	// The content of configuration is read at the source: it counts, too.
