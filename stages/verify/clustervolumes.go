@@ -219,7 +219,7 @@ const stuckFor = 20 * time.Second
 func (p prover) runJob(ctx context.Context, job *batchv1.Job) (handoff.Receipt, error) {
 	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(job)
 	if err != nil {
-		return handoff.Receipt{}, fmt.Errorf("Job %s: %w", job.Name, err)
+		return handoff.Receipt{}, fmt.Errorf("job %s: %w", job.Name, err)
 	}
 	u := &unstructured.Unstructured{Object: object}
 	unstructured.RemoveNestedField(u.Object, "status")

@@ -136,8 +136,8 @@ func notReady(p *corev1.Pod) error {
 	}
 	for _, s := range p.Status.ContainerStatuses {
 		if !s.Ready {
-			return fmt.Errorf("Pod %s: container %s is not ready", p.Name, s.Name)
+			return fmt.Errorf("pod %s: container %s is not ready", p.Name, s.Name)
 		}
 	}
-	return fmt.Errorf("Pod %s is not ready", p.Name)
+	return fmt.Errorf("pod %s is not ready", p.Name)
 }
