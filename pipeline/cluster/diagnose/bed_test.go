@@ -26,6 +26,7 @@ var update = flag.Bool("update", false, "write the scenes under testdata/ anew f
 // within seconds.
 func TestFaultsInTheCluster(t *testing.T) {
 	bed := bedtest.Open(t)
+	t.Cleanup(func() { bed.Run(t, "delete", "storageclass", "never", "--ignore-not-found") })
 	for _, f := range faults() {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()

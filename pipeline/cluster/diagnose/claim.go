@@ -1,6 +1,8 @@
 package diagnose
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -23,8 +25,16 @@ func claim(c *corev1.PersistentVolumeClaim, events []*corev1.Event) []Finding {
 		f.About, f.Evidence = about, oneLine(e.Message)
 		return []Finding{f}
 	}
+	if e := latest(events, "ExternalProvisioning", "Provisioning"); e != nil && lastSeen(e).Sub(e.FirstTimestamp.Time) >= slowProvisioner {
+		return []Finding{{Level: Doubtful, About: about, What: "the provisioner of its StorageClass makes no volume, and does not say why",
+			Remedy: "look whether it runs and at its log, or name another class (storageClass: of the volume in statelift.yaml)", Evidence: oneLine(e.Message)}}
+	}
 	return nil
 }
+
+// slowProvisioner is after how long it is worth a word that a volume is still
+// not made.
+const slowProvisioner = 20 * time.Second
 
 // provisioning reads what a provisioner or the volume controller says.
 func provisioning(message string) Finding {

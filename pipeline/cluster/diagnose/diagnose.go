@@ -67,15 +67,27 @@ func Explain(s Scene) []Finding {
 	if s.Job != nil {
 		out = append(out, job(s)...)
 	}
-	for _, p := range s.Pods {
-		out = append(out, pod(p, s.eventsOf(string(p.UID)))...)
-	}
 	for _, c := range s.Claims {
 		out = append(out, claim(c, s.eventsOf(string(c.UID)))...)
+	}
+	for _, p := range s.Pods {
+		for _, f := range pod(p, s.eventsOf(string(p.UID))) {
+			if !s.outdated(f) {
+				out = append(out, f)
+			}
+		}
 	}
 	out = append(out, refused(s)...)
 	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Level, a.Level) })
 	return slices.Compact(out)
+}
+
+// outdated: the scheduler says that a claim is not there until it looks again,
+// which may be long after the claim was made.
+func (s Scene) outdated(f Finding) bool {
+	return slices.ContainsFunc(s.Claims, func(c *corev1.PersistentVolumeClaim) bool {
+		return strings.Contains(f.Evidence, `persistentvolumeclaim "`+c.Name+`" not found`)
+	})
 }
 
 // eventsOf are the events of one object, the last first.

@@ -65,6 +65,8 @@ spec:
 `
 )
 
+const neverClass = "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: never}\nprovisioner: bed.statelift/never\nvolumeBindingMode: WaitForFirstConsumer\n"
+
 func faults() []fault {
 	job := jobHead + podHead + container
 	return []fault{
@@ -80,6 +82,8 @@ func faults() []fault {
 			level: diagnose.Doubtful, about: "Pod", what: "no node is of the kind", remedy: "architecture"},
 		{name: "no such StorageClass", yaml: job + withClaim + claimHead + "  storageClassName: nope\n",
 			level: diagnose.Stuck, about: "PersistentVolumeClaim", what: "StorageClass does not exist", remedy: "storageClass:"},
+		{name: "provisioner that makes nothing", before: [][]string{{"apply", "-f", "-", neverClass}}, yaml: job + withClaim + claimHead + "  storageClassName: never\n",
+			level: diagnose.Doubtful, about: "PersistentVolumeClaim", what: "makes no volume", remedy: "another class"},
 		{name: "no such claim", yaml: job + withClaim,
 			level: diagnose.Doubtful, about: "Pod", what: "claim is not there", remedy: "run again"},
 		{name: "claim is being deleted", yaml: job + withClaim + claimHead,
