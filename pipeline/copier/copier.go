@@ -32,6 +32,8 @@ type Options struct {
 	// Progress is told the bytes of content that were written; Proved those
 	// that were read back. They are called concurrently and may be nil.
 	Progress, Proved func(bytes int64)
+
+	known *known // nil when nothing was read back yet
 }
 
 func (o Options) check() (Options, error) {
@@ -113,6 +115,7 @@ func Start(ctx context.Context, s *seed.Seed, dir string, o Options) (_ *Copying
 		return nil, err
 	}
 	c := &Copying{filler: newFiller(s, root, o), options: o, dir: dir}
+	c.options.known = c.known
 	if err := c.start(ctx); err != nil {
 		c.Close()
 		return nil, err

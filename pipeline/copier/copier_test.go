@@ -202,6 +202,36 @@ func TestCopyToANewFileSystem(t *testing.T) {
 	equal(t, dir, target)
 }
 
+// What was read back while it was written is read again when somebody touches it
+// before the proof, even when he gives it its old time.
+func TestAlteredBetweenCopyAndProof(t *testing.T) {
+	_, layout := every(t)
+	for _, alter := range []string{
+		`f=sparse/large; touch -r $f ../ref; printf x | dd of=$f bs=1 seek=5 conv=notrunc status=none; touch -r ../ref $f`,
+		`f=$(find . -type f -size +300k ! -path './sparse/*' | sort | head -1); touch -r $f ../ref; printf x | dd of=$f bs=1 seek=5 conv=notrunc status=none; touch -r ../ref $f`,
+		`f=$(find . -type f -size +300k ! -path './sparse/*' | sort | head -1); cp -p $f ../twin; printf x | dd of=../twin bs=1 seek=5 conv=notrunc status=none; touch -r $f ../twin; mv ../twin $f`,
+	} {
+		target := filepath.Join(t.TempDir(), "copy")
+		if err := os.Mkdir(target, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		c, err := copier.Start(t.Context(), seedtest.Open(t, layout), target, copier.Options{Workers: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sh.Run(t, target, alter)
+		r, err := c.Prove(t.Context(), filepath.Join(t.TempDir(), "l"))
+		c.Close()
+		found := false
+		for _, d := range r.Differences {
+			found = found || d.What == "content"
+		}
+		if err != nil || r.Proved || !found {
+			t.Errorf("%s: %+v, %v", alter, r, err)
+		}
+	}
+}
+
 func TestNotComparedIsDeclared(t *testing.T) {
 	_, layout := every(t)
 	target := t.TempDir()

@@ -27,13 +27,14 @@ type filler struct {
 	trust    bool // what looks finished is finished
 	share    share
 	progress func(int64)
+	known    *known
 
 	mu   sync.Mutex
 	open map[*largeFile]bool
 }
 
 func newFiller(s *seed.Seed, root *os.File, o Options) filler {
-	return filler{seed: s, root: root, workers: o.Workers, progress: o.Progress, trust: true}
+	return filler{seed: s, root: root, workers: o.Workers, progress: o.Progress, known: &known{}, trust: true}
 }
 
 // fill writes everything but hard links and the metadata of directories.

@@ -39,6 +39,9 @@ func (w *worker) large(ctx context.Context, u *seed.Filled, l *seed.Large) ([]fu
 	if err := unix.Ftruncate(file.fd, r.Size); err != nil {
 		return nil, pathError("truncate", r.Path, err)
 	}
+	if w.share.whole() {
+		file.follow = newFollower(rawSizes(l))
+	}
 	var jobs []func(*worker) error
 	var at int64
 	for k, p := range l.Parts {
@@ -48,11 +51,22 @@ func (w *worker) large(ctx context.Context, u *seed.Filled, l *seed.Large) ([]fu
 		case !mine[k]:
 		case file.hole(p), !fresh && w.journal.has(r.Path, k):
 			w.past(file, p)
+			if file.follow != nil {
+				file.follow.there[k] = true
+			}
 		default:
 			jobs = append(jobs, func(w *worker) error { return w.part(ctx, file, k, p, from) })
 		}
 	}
 	return w.lastOneEnds(file, jobs), nil
+}
+
+func rawSizes(l *seed.Large) []int64 {
+	sizes := make([]int64, len(l.Parts))
+	for k, p := range l.Parts {
+		sizes[k] = p.Raw
+	}
+	return sizes
 }
 
 // lastOneEnds has the last of the jobs that ends finish the file.
@@ -73,7 +87,13 @@ func (w *worker) lastOneEnds(file *largeFile, jobs []func(*worker) error) []func
 			if file.shared {
 				return nil // the copy that finishes does
 			}
-			return dress(file.fd, file.r)
+			if err := dress(file.fd, file.r); err != nil || file.follow == nil {
+				return err
+			}
+			if sum, ok := file.follow.whole(); ok {
+				return w.known.add(file.fd, file.r.Path, sum)
+			}
+			return nil
 		}
 	}
 	return jobs
@@ -101,6 +121,7 @@ type largeFile struct {
 	journaled bool
 	shared    bool // other shards write it too
 	left      atomic.Int32
+	follow    *follower // nil in a shard, which proves nothing
 }
 
 // hole reports whether a part is no work.
@@ -125,7 +146,7 @@ func (w *worker) openLarge(file *largeFile) (fresh bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	flags := unix.O_WRONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+	flags := unix.O_RDWR | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	if file.shared {
 		flags |= unix.O_CREAT
 	}
@@ -167,9 +188,14 @@ func (w *worker) part(ctx context.Context, file *largeFile, k int, p seed.Part, 
 	}
 	out.begin(at)
 	if file.journaled {
-		return w.journal.wrote(file.r.Path, k)
+		if err := w.journal.wrote(file.r.Path, k); err != nil {
+			return err
+		}
 	}
-	return nil
+	if file.follow == nil {
+		return nil
+	}
+	return file.follow.wrote(ctx, file, k, w.buf)
 }
 
 // spoilt removes a file of which a part turned out to have the wrong digest. (A

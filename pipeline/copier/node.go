@@ -97,7 +97,7 @@ func (w *worker) removeAt(fd int, name string, p hostpath.Path) error {
 
 // create makes a new, empty file. It never opens one that is there.
 func (w *worker) create(r *tree.Record) (int, error) {
-	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	dir, name, err := w.at.parent(r.Path)
 	if err != nil {
 		return -1, err

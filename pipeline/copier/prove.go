@@ -43,7 +43,11 @@ func prove(ctx context.Context, s *seed.Seed, root *os.File, listing string, o O
 			r.Xattrs = o.compared(r.Xattrs)
 			return lines.Add(r)
 		}
-		if err := tree.Read(ctx, root, tree.ReadOptions{Workers: o.Workers, Skip: skip, Done: o.Proved}, each); err != nil {
+		how := tree.ReadOptions{Workers: o.Workers, Skip: skip, Done: o.Proved}
+		if o.known != nil {
+			how.Known = o.known.sumOf
+		}
+		if err := tree.Read(ctx, root, how, each); err != nil {
 			return err
 		}
 		got, err = lines.Close()

@@ -8,6 +8,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -24,6 +25,9 @@ type ReadOptions struct {
 	// Done is told the bytes of content that were read; it is called
 	// concurrently.
 	Done func(bytes int64)
+	// Known tells the content digest of a file that was read before and has not
+	// changed since; it may be nil, and is called concurrently.
+	Known func(Entry) (sum [32]byte, ok bool)
 }
 
 // ErrMounted is wrapped when another file system is mounted within a tree.
@@ -36,9 +40,11 @@ var ErrMounted = errors.New("another file system is mounted here")
 // several paths, not on the tree.
 func Read(ctx context.Context, root *os.File, o ReadOptions, each func(Record) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	r := &treeReader{o: o, ctx: ctx, jobs: make(chan *batch), ordered: make(chan *batch, 2*o.Workers+2)}
+	o.Workers = max(o.Workers, 1)
+	r := &treeReader{o: o, ctx: ctx, group: group, jobs: make(chan *batch), ordered: make(chan *batch, 2*o.Workers+2), hashers: make(chan *hasher, o.Workers)}
 	group.Go(r.walk(root))
-	for range max(o.Workers, 1) {
+	for range o.Workers {
+		r.hashers <- r.newHasher()
 		group.Go(r.work)
 	}
 	group.Go(func() error { return r.collect(each) })
@@ -51,6 +57,7 @@ type batch struct {
 	items   []item
 	records []Record
 	done    chan struct{}
+	large   sync.WaitGroup // files that are read beside the batch; complete after done
 }
 
 const batchItems = 64
@@ -64,6 +71,8 @@ type item struct {
 type treeReader struct {
 	o       ReadOptions
 	ctx     context.Context
+	group   *errgroup.Group
+	hashers chan *hasher // for large files
 	device  uint64
 	current *batch
 	jobs    chan *batch // to the workers
@@ -166,43 +175,84 @@ func (r *treeReader) flush() error {
 	return nil
 }
 
+func (r *treeReader) newHasher() *hasher {
+	return &hasher{sum: sha256.New(), buf: make([]byte, 256<<10), done: r.o.Done}
+}
+
 // work describes the paths of batches.
 func (r *treeReader) work() error {
-	h := hasher{sum: sha256.New(), buf: make([]byte, 256<<10), done: r.o.Done}
+	h := r.newHasher()
 	for b := range r.jobs {
 		b.records = make([]Record, len(b.items))
-		for i, it := range b.items {
-			rec, err := r.describe(&h, it)
-			if err != nil {
+		for i := range b.items {
+			if err := r.describe(h, b, i); err != nil {
 				return err
 			}
-			b.records[i] = rec
-			it.dir.release()
 		}
 		close(b.done)
 	}
 	return nil
 }
 
-func (r *treeReader) describe(h *hasher, it item) (Record, error) {
+// largeFile is the size from which a file is not read by the worker that has its
+// batch: several of them in one directory would keep one worker busy, and leave
+// the others without work.
+const largeFile = 4 << 20
+
+// describe fills in record i of the batch, at once or, of a large file, a little
+// later.
+func (r *treeReader) describe(h *hasher, b *batch, i int) error {
+	it := b.items[i]
 	e, err := Lstat(it.dir.file, it.name, it.path)
 	if err != nil {
-		return Record{}, err
+		return err
 	}
 	if e.Dev != r.device {
-		return Record{}, pathError("read", it.path, ErrMounted)
+		return pathError("read", it.path, ErrMounted)
 	}
-	rec := Record{Entry: e}
-	if e.Type != Regular {
-		return rec, nil
+	b.records[i].Entry = e
+	if e.Type != Regular || e.Size < largeFile {
+		defer it.dir.release()
+		if e.Type == Regular {
+			b.records[i].SHA256, err = r.content(h, it, e)
+		}
+		return err
 	}
-	compute := func() ([32]byte, error) { return h.hash(r.ctx, it.dir.file, it.name, e) }
+	b.large.Add(1)
+	r.group.Go(func() error {
+		defer b.large.Done()
+		defer it.dir.release()
+		select {
+		case h := <-r.hashers:
+			defer func() { r.hashers <- h }()
+			var err error
+			b.records[i].SHA256, err = r.content(h, it, e)
+			return err
+		case <-r.ctx.Done():
+			return r.ctx.Err()
+		}
+	})
+	return nil
+}
+
+// content is the digest of a file's content. An inode of several paths is read
+// once.
+func (r *treeReader) content(h *hasher, it item, e Entry) ([32]byte, error) {
+	compute := func() ([32]byte, error) {
+		if r.o.Known != nil {
+			if sum, ok := r.o.Known(e); ok {
+				if h.done != nil {
+					h.done(e.Size)
+				}
+				return sum, nil
+			}
+		}
+		return h.hash(r.ctx, it.dir.file, it.name, e)
+	}
 	if g := r.links.Of(e); g != nil {
-		rec.SHA256, err = g.sha256(compute)
-	} else {
-		rec.SHA256, err = compute()
+		return g.sha256(compute)
 	}
-	return rec, err
+	return compute()
 }
 
 // collect passes the records on in order.
@@ -212,6 +262,10 @@ func (r *treeReader) collect(each func(Record) error) error {
 		case <-b.done:
 		case <-r.ctx.Done():
 			return r.ctx.Err()
+		}
+		b.large.Wait()
+		if err := r.ctx.Err(); err != nil {
+			return err
 		}
 		for _, rec := range b.records {
 			rec.Link = r.links.Seen(rec.Entry)
