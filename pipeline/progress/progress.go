@@ -22,6 +22,8 @@ type Progress struct {
 	terminal bool
 	every    time.Duration
 
+	parts parts
+
 	mu      sync.Mutex // of Begin and End
 	current atomic.Pointer[phase]
 }
@@ -63,9 +65,9 @@ func (p *Progress) Begin(name, unit string, total int64) {
 	p.end()
 	ph := &phase{stop: make(chan struct{}), ended: make(chan struct{})}
 	m := meter{phase: name, unit: unit, total: total, began: time.Now()}
-	var d display = &lines{w: p.out, meter: m}
+	var d display = &lines{w: p.out, meter: m, parts: &p.parts}
 	if p.terminal {
-		d = newBar(p.out, m)
+		d = &stack{bar: newBar(p.out, m), w: p.out, parts: &p.parts}
 	}
 	p.out.use(d)
 	p.current.Store(ph)
@@ -180,12 +182,16 @@ func (m meter) line(done int64) string {
 type lines struct {
 	w *guarded
 	meter
+	parts *parts
 	shown bool
 }
 
 // Errors of the output are nobody's: the transfer goes on.
 func (l *lines) show(done int64) {
 	l.shown = true
+	for _, line := range l.parts.lines(false) {
+		fmt.Fprintln(l.w.w, "  "+line)
+	}
 	fmt.Fprintln(l.w.w, l.line(done))
 }
 

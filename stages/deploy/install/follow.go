@@ -33,6 +33,13 @@ type volumeProgress struct {
 	shares map[string]int64 // written, by the index of a shard; "" without
 	proved int64
 	shown  int64
+	own    func(done int64) // its own bar
+	end    func()
+}
+
+// parted is a display that shows several things at once.
+type parted interface {
+	Part(name, unit string, total int64) (at func(done int64), end func())
 }
 
 func newVolumesBar(p pipeline.Progress, list []*volume) *volumesBar {
@@ -44,6 +51,27 @@ func newVolumesBar(p pipeline.Progress, list []*volume) *volumesBar {
 	}
 	p.Begin("volumes", "bytes", sum)
 	return b
+}
+
+// begin gives a volume a bar of its own, where the display can.
+func (b *volumesBar) begin(v *volume) {
+	d, ok := b.progress.(parted)
+	if !ok {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	it := b.volumes[v.Name]
+	it.own, it.end = d.Part(v.Name, "bytes", 2*it.bytes)
+}
+
+// over takes the volume's own bar away, however its copy ended.
+func (b *volumesBar) over(v *volume) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if it := b.volumes[v.Name]; it.end != nil {
+		it.end()
+	}
 }
 
 func (b *volumesBar) end() { b.progress.End() }
@@ -67,6 +95,9 @@ func (b *volumesBar) at(volume, share string, p progress) {
 	if now > v.shown {
 		b.progress.Add(now - v.shown)
 		v.shown = now
+		if v.own != nil {
+			v.own(now)
+		}
 	}
 }
 

@@ -229,6 +229,8 @@ func (r *run) fill(ctx context.Context, list []*volume) error {
 	group.SetLimit(r.options.Parallel)
 	for i, v := range list {
 		group.Go(func() error {
+			r.bar.begin(v)
+			defer r.bar.over(v)
 			if errs[i] = r.copy(ctx, v); errs[i] != nil {
 				errs[i] = fmt.Errorf("volume %s: %w", v.Name, errs[i])
 			}
