@@ -41,24 +41,25 @@ check: ## the quick loop, under a minute: format, vet, lint, unit tests
 	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" -tags e2e ./... && go test -short -skip '$(SLOW)' ./...
 
 .PHONY: test
-test: build ## every test there is, with all the set-up it needs
+test: build ## every test that needs no cluster, with all the set-up it needs
 	@$(TOOLS)
 	@$(MAKE) format vet
 	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" -tags e2e ./...
-	@$(TOOLS) && $(HOST) && $(BED) && STATELIFT_BINARY=$(CURDIR)/$(BIN) && export STATELIFT_BINARY && \
-	go test -race -tags e2e -timeout 60m $$(go list ./... | grep -v fixtures/e2e) && \
-	go test -tags e2e -timeout 60m ./fixtures/e2e
-	@$(TOOLS) && for m in $(MODULES); do (cd $$m && go vet ./... && go test -timeout 30m ./...); done
+	@$(TOOLS) && $(HOST) && STATELIFT_BINARY=$(CURDIR)/$(BIN) go test -race -timeout 60m ./...
+	@$(TOOLS) && for m in $(filter-out $(CLUSTER),$(MODULES)); do (cd $$m && go vet ./... && go test -timeout 30m ./...); done
 
-# Tests with the build tag e2e use the test cluster. It goes down after them
-# unless it was up before. E2E chooses tests, as -run of go test.
-BED = { (cd fixtures/cluster && go run ./cmd/bed env) >/dev/null 2>&1 || \
-	{ trap '(cd fixtures/cluster && go run ./cmd/bed down)' EXIT; (cd fixtures/cluster && go run ./cmd/bed up) >/dev/null; }; } && \
-	eval "$$(cd fixtures/cluster && go run ./cmd/bed env)"
-E2E ?= .
+# Tests with the build tag e2e use the test cluster, and so do those of its own
+# module. It goes down after them unless it was up before. E2E chooses packages.
+CLUSTER = fixtures/cluster
+BED = { (cd $(CLUSTER) && go run ./cmd/bed env) >/dev/null 2>&1 || \
+	{ trap '(cd $(CLUSTER) && go run ./cmd/bed down)' EXIT; (cd $(CLUSTER) && go run ./cmd/bed up) >/dev/null; }; } && \
+	eval "$$(cd $(CLUSTER) && go run ./cmd/bed env)"
+E2E ?= $(sort $(dir $(shell grep -rl --include=*_test.go '^//go:build e2e' $(SOURCES))))
 .PHONY: e2e
 e2e: build ## the end-to-end tests, in a real cluster
-	@$(TOOLS) && $(HOST) && $(BED) && STATELIFT_BINARY=$(CURDIR)/$(BIN) go test -tags e2e -run '$(E2E)' -timeout 60m -v ./fixtures/e2e
+	@$(TOOLS) && (cd $(CLUSTER) && go vet ./... && go test -timeout 30m ./...)
+	@$(TOOLS) && $(HOST) && $(BED) && STATELIFT_BINARY=$(CURDIR)/$(BIN) && export STATELIFT_BINARY && \
+	go test -tags e2e -p 1 -timeout 60m $(addprefix ./,$(E2E))
 
 .PHONY: demo
 demo: build ## rehearse the migration of a real host, and show what came out
