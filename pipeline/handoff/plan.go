@@ -236,8 +236,8 @@ type KeyFile struct {
 	// Copied is for a service that refuses a root-owned file: an init container
 	// copies it into an emptyDir with owner and mode.
 	Copied bool `json:"copied,omitempty"`
-	// Edits are made in the file's content, in their order. Size is that after
-	// them.
+	// Edits are made in the value (the file's content, or that of Variable), in
+	// their order. Size is that after them.
 	Edits []Edit `json:"edits,omitempty"`
 	// Made is the content of a file that the host does not have; Path is where
 	// it is mounted. It holds no credential.

@@ -222,6 +222,49 @@ func TestApartSocketNamed(t *testing.T) {
 	}
 }
 
+// The address of a database often has the password beside it: only the server in
+// it is replaced, and nothing else of it is in the plan.
+func TestApartSecretVariable(t *testing.T) {
+	h := small(
+		unit("redis-server.service", true, "Service.User=redis", "Service.ExecStart=/usr/bin/redis-server /etc/redis/redis.conf"),
+		unit("app.service", true, "Service.User=www-data", "Service.ExecStart=/usr/local/bin/app", "Service.EnvironmentFile=/etc/app.env"),
+	)
+	var err error
+	if h.profiles, err = profile.Load(templates.Profiles()); err != nil {
+		t.Fatal(err)
+	}
+	h.os.Hostname = "atlas"
+	h.items = append(h.items, item{path: "/etc/app.env", class: claim.Secret, mode: 0o600, content: "CACHE=redis://shop:not-to-be-seen@127.0.0.1:6379/2\n"})
+	h.listeners = append(h.listeners, facts.Listener{Protocol: "tcp", Address: "127.0.0.1", Port: 6379, Unit: "redis-server.service"})
+	h.decisions = decisions.PlanPart{File: "statelift.yaml", Workloads: []decisions.Workload{{Name: "cache", Units: []string{"redis-server.service"}, Split: true, Line: 2}}}
+	pl, text, err := h.plan(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "app/app /etc/app.env:1 variable CACHE: 127.0.0.1:6379→atlas-cache:6379"; !slices.Contains(rewrites(pl), want) {
+		t.Errorf("%q, want %s", rewrites(pl), want)
+	}
+	if strings.Contains(text, "not-to-be-seen") {
+		t.Error("a credential is in plan.yaml")
+	}
+	var got []handoff.KeyFile
+	for _, set := range pl.Secrets {
+		for _, f := range set.Files {
+			if f.Variable == "CACHE" {
+				got = append(got, f)
+			}
+		}
+	}
+	if len(got) != 1 || len(got[0].Edits) != 1 || editedText("redis://shop:not-to-be-seen@127.0.0.1:6379/2", got[0].Edits[0]) != "redis://shop:not-to-be-seen@atlas-cache:6379/2" {
+		t.Errorf("%+v", got)
+	}
+	for _, r := range pl.Rewrites {
+		if r.What == "variable CACHE" && !strings.HasPrefix(r.In, "Secret atlas-") {
+			t.Errorf("in %q", r.In)
+		}
+	}
+}
+
 // What PostgreSQL, Redis and Memcached are told.
 func TestServersApart(t *testing.T) {
 	for name, c := range map[string]struct {

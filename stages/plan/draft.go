@@ -29,6 +29,7 @@ type change struct {
 	s        *service
 	edit     *handoff.Edit
 	variable string
+	within   *handoff.Edit // of the variable's value
 	value    string
 	word     int // of the command, when value is set without a variable
 	args     []string
@@ -51,6 +52,15 @@ func (d *draft) setVariable(s *service, name, value, why string) {
 	d.changes = append(d.changes, change{
 		Rewrite: handoff.Rewrite{What: "variable " + name, Old: old.value, New: value, Why: why, Source: facts.Source{Path: old.file}},
 		s:       s, variable: name, value: value,
+	})
+}
+
+// editVariable is for a credential: only the address in it is shown, and the
+// value stays in its Secret.
+func (d *draft) editVariable(s *service, name string, e handoff.Edit, why string) {
+	d.changes = append(d.changes, change{
+		Rewrite: handoff.Rewrite{What: "variable " + name, Old: e.Old, New: e.New, Why: why, Source: facts.Source{Path: s.env.vars[name].file}},
+		s:       s, variable: name, within: &e,
 	})
 }
 
@@ -133,7 +143,13 @@ func (p *planner) apply(d *draft) {
 			if c.Path != "" {
 				c.Line = p.lineOf(c.Path, c.variable)
 			}
-			c.s.env.set(c.variable, envVar{value: c.value})
+			v := envVar{value: c.value}
+			if c.within != nil {
+				v = c.s.env.vars[c.variable]
+				v.edits = append(slices.Clone(v.edits), *c.within)
+				slices.SortFunc(v.edits, func(a, b handoff.Edit) int { return cmp.Compare(a.At, b.At) })
+			}
+			c.s.env.set(c.variable, v)
 		case len(c.args) > 0:
 			if slices.Equal(c.s.box.Command[max(0, len(c.s.box.Command)-len(c.args)):], c.args) {
 				continue
@@ -245,7 +261,7 @@ func (p *planner) placeRewrites() {
 		for kind, sets := range map[string][]handoff.FileSet{"ConfigMap": p.plan.Configs, "Secret": p.plan.Secrets} {
 			for _, set := range sets {
 				if slices.ContainsFunc(set.Files, func(f handoff.KeyFile) bool {
-					return f.Path == r.Path && len(f.Edits) > 0 || f.Made != "" && string(f.Path) == r.In && set.Owner == owner
+					return f.Path == r.Path && len(f.Edits) > 0 && (f.Variable == "" || r.What == "variable "+f.Variable) || f.Made != "" && string(f.Path) == r.In && set.Owner == owner
 				}) {
 					r.In = kind + " " + p.plan.ObjectName(set.Name)
 				}

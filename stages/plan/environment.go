@@ -31,6 +31,8 @@ type envVar struct {
 	value  string // never written anywhere when secret
 	file   hostpath.Path
 	secret bool
+	// edits are made in the value where it is taken from the file.
+	edits []handoff.Edit
 }
 
 func (e *environment) set(name string, v envVar) {

@@ -223,9 +223,11 @@ func (p *planner) addVariables(groups map[string][]configFile, class claim.Class
 				continue
 			}
 			group := p.podOf(s).Name
-			groups[group] = append(groups[group], configFile{KeyFile: handoff.KeyFile{
-				Key: s.box.Name + "." + name, Path: v.file, Size: int64(len(v.value)), Variable: name,
-			}, services: []*service{s}})
+			f := handoff.KeyFile{Key: s.box.Name + "." + name, Path: v.file, Size: int64(len(v.value)), Variable: name, Edits: v.edits}
+			for _, e := range v.edits {
+				f.Size += int64(len(e.New) - len(e.Old))
+			}
+			groups[group] = append(groups[group], configFile{KeyFile: f, services: []*service{s}})
 		}
 	}
 }

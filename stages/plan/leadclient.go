@@ -109,12 +109,18 @@ func (p *planner) variablesOf(d *draft, a *service, srv server) (n int) {
 	for _, name := range a.env.order {
 		v := a.env.vars[name]
 		for _, form := range p.tcpForms(srv.s) {
-			if i := indexAddress(v.value, form); i >= 0 && !v.secret {
-				d.setVariable(a, name, fmt.Sprintf("%s%s:%d%s", v.value[:i], srv.host, srv.port, v.value[i+len(form):]),
-					fmt.Sprintf("loopback leads to the Pod itself, and %s is in another one", srv.s.box.Name))
-				n++
-				break
+			i := indexAddress(v.value, form)
+			if i < 0 {
+				continue
 			}
+			to, why := fmt.Sprintf("%s:%d", srv.host, srv.port), fmt.Sprintf("loopback leads to the Pod itself, and %s is in another one", srv.s.box.Name)
+			if v.secret {
+				d.editVariable(a, name, handoff.Edit{At: int64(i), Old: form, New: to}, why)
+			} else {
+				d.setVariable(a, name, v.value[:i]+to+v.value[i+len(form):], why)
+			}
+			n++
+			break
 		}
 	}
 	return n

@@ -232,7 +232,7 @@ func (p *planner) usesByAddress(a, b *service) (string, bool) {
 				}
 			}
 			for _, name := range a.env.order {
-				if v := a.env.vars[name]; !v.secret && containsAddress(v.value, address) {
+				if v := a.env.vars[name]; containsAddress(v.value, address) { // of a credential, that alone is told
 					return fmt.Sprintf("%s reaches %s at %s (variable %s)", a.box.Name, b.box.Name, address, name), true
 				}
 			}
@@ -274,7 +274,8 @@ func indexAddress(text, address string) int {
 			return -1
 		}
 		start, end := i+n, i+n+len(address)
-		before := start == 0 || !pathByte(text[start-1])
+		// In the address of a page, @ ends what a path could hold.
+		before := start == 0 || !pathByte(text[start-1]) || text[start-1] == '@' && address[0] != '/'
 		after := end == len(text) || !pathByte(text[end])
 		if before && after {
 			return start

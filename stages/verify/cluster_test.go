@@ -140,17 +140,3 @@ func TestInCluster(t *testing.T) {
 	}
 	has(t, look(1), "workload web NOT 0 of 1 Pods are ready; ")
 }
-
-// Without a cluster nothing is looked at; one that does not answer is said.
-func TestNoCluster(t *testing.T) {
-	r := &run{Stage: &Stage{}, made: Made{Plan: shopPlan(1)}}
-	if err := r.inCluster(t.Context()); err != nil || len(r.checks) > 0 {
-		t.Errorf("%v %+v", err, r.checks)
-	}
-	t.Setenv("KUBECONFIG", "/nonexistent")
-	r.made.Target = handoff.Target{Context: "nobody", Namespace: "x"}
-	if err := r.inCluster(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	has(t, table(r), "cluster nobody/x NOT ", "nobody")
-}
