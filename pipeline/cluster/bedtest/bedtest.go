@@ -29,6 +29,8 @@ type Bed struct {
 	ProbeImage   string   `json:"probeImage"`
 	StorageClass string   `json:"storageClass"`
 	Provisioners []string `json:"provisioners"`
+	// RegistryHosts is where containerd learns how to speak to a registry.
+	RegistryHosts string `json:"registryHosts"`
 	// Volumes has one folder per PersistentVolume of the default class.
 	Volumes string `json:"volumes"`
 }

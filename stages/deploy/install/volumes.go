@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -174,7 +175,7 @@ func short(digest string) string {
 // replaceClaim removes a claim that was filled, at least in part, from another
 // seed and that no application has seen yet.
 func (r *run) replaceClaim(ctx context.Context, v *volume, uid types.UID) error {
-	r.Log.Info("a copy of an older seed is replaced", "volume", v.Name)
+	r.Log.Info("the claim is made anew: nothing but an unfinished or older copy is on it", "volume", v.Name)
 	if err := r.removeUsers(ctx, v.claim.GetName()); err != nil {
 		return err
 	}
@@ -203,12 +204,23 @@ func (r *run) makeClaim(ctx context.Context, v *volume) error {
 		}
 	}
 	done, err := r.apply(ctx, v.claim)
+	if unchangeable(err) && live != nil && v.job != nil && !v.state.Served {
+		// It was made too small, or of another class, and nobody has used it yet.
+		if err := r.replaceClaim(ctx, v, live.GetUID()); err != nil {
+			return err
+		}
+		done, err = r.apply(ctx, v.claim)
+	}
 	if err != nil || v.job == nil || done.UID == v.state.Claim && v.state.Seed == v.seed.Digest {
 		return err
 	}
 	v.state = filling{Claim: done.UID, Seed: v.seed.Digest}
 	return r.keep(ctx, v.Name, v.state)
 }
+
+// unchangeable reports whether a claim cannot become what it should be: all of it
+// but its size is immutable, and that may be, too.
+func unchangeable(err error) bool { return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) }
 
 // fill has the volumes filled, several at once. One that fails lets the others
 // come to their end: what they copied is not copied again.
