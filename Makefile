@@ -36,7 +36,7 @@ SLOW = ^Test(.*Killed|NoSecretLeaves|EveryDecisionHasAnEffect|Accuracy|.*Break|D
 	ADamagedBlobLeavesNoContent|InterruptedCopiesEndTheSame)$$
 
 .PHONY: check
-check: ## the quick loop, under a minute: format, vet, lint, unit tests
+check: ## the quick loop: format, vet, lint, unit tests
 	@$(MAKE) format vet
 	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" -tags e2e ./... && go test -short -skip '$(SLOW)' ./...
 
