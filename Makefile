@@ -31,9 +31,10 @@ build: ## compile statelift into .build/
 
 # Tests of seconds each, of whole hosts and of far sides that break: the quick
 # loop leaves them to `make test`.
-SLOW = ^Test(.*Killed|NoSecretLeaves|EveryDecisionHasAnEffect|Accuracy|.*Break|Damage|FarAndWide|ChangesWhileItRuns|DownloadFails|S3.*|DirConformance|$\
+SLOW = ^Test(.*Killed.*|NoSecretLeaves|EveryDecisionHasAnEffect|Accuracy|.*Break|.*Damage.*|FarAndWide|ChangesWhileItRuns|DownloadFails|S3.*|DirConformance|$\
 	PublicToolsReadASeed|VerifyFindsEveryFlippedByte|Build(Resumes|Is|Shares).*|ManyBlobs|DecompressionBomb|SameAgain|WalkSeesWhatFindSees|$\
-	ADamagedBlobLeavesNoContent|InterruptedCopiesEndTheSame)$$
+	ADamagedBlobLeavesNoContent|InterruptedCopiesEndTheSame|CopyMemory|CopyThrough.*|Carriers|DatabaseApart|WhoHasWhat|Through.*|$\
+	StoppedAndBroken|Prove.*|Shards.*|HostileArchives|Nothing.*|Hostile|WalkOfManyNames.*)$$|^TestScripts$$/^bad-
 
 .PHONY: check
 check: ## the quick loop: format, vet, lint, unit tests

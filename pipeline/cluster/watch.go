@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/statelift/statelift/pipeline/cluster/diagnose"
 )
 
 // View is a namespace as the API server last told it: watches that go on where
@@ -168,23 +170,11 @@ func (v *View) Events(since time.Time, about ...types.UID) []*corev1.Event {
 	var out []*corev1.Event
 	for _, e := range list {
 		for _, uid := range about {
-			if e.InvolvedObject.UID == uid && !EventTime(e).Before(since) {
+			if e.InvolvedObject.UID == uid && !diagnose.LastSeen(e).Before(since) {
 				out = append(out, e)
 				break
 			}
 		}
 	}
 	return out
-}
-
-// EventTime is when an event was last seen.
-func EventTime(e *corev1.Event) time.Time {
-	last := e.LastTimestamp.Time
-	if e.Series != nil && e.Series.LastObservedTime.After(last) {
-		last = e.Series.LastObservedTime.Time
-	}
-	if e.EventTime.After(last) {
-		last = e.EventTime.Time
-	}
-	return last
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/seed"
 	"github.com/statelift/statelift/pipeline/workspace"
+	"github.com/statelift/statelift/stages/deploy/receipts"
 )
 
 // Info describes the stage.
@@ -188,7 +189,7 @@ func (r *run) prove(ctx context.Context) error {
 	})
 	group.Go(func() (err error) {
 		for _, c := range r.copies {
-			if c.receipt, err = c.Prove(ctx, r.Workspace.Path(workspace.Receipts, c.volume+".listing")); err != nil {
+			if c.receipt, err = c.Prove(ctx, r.Workspace.Path(workspace.Receipts, receipts.Listing(c.volume))); err != nil {
 				return r.advise(err, c.dir)
 			}
 		}
@@ -200,6 +201,7 @@ func (r *run) prove(ctx context.Context) error {
 // finish writes the receipts of what is proved and durable, and of what differs.
 func (r *run) finish(ctx context.Context) (handoff.Copies, error) {
 	out := handoff.Copies{Target: Target, Receipts: []handoff.ReceiptFile{}}
+	dir := r.Workspace.Path(workspace.Receipts)
 	var differ []error
 	for _, c := range r.copies {
 		if err := c.Release(ctx); err != nil {
@@ -208,7 +210,7 @@ func (r *run) finish(ctx context.Context) (handoff.Copies, error) {
 		if err := r.Ledger.Commit(ctx, item(c.volume), c.seed); err != nil {
 			return handoff.Copies{}, err
 		}
-		file, err := r.receipt(c.receipt)
+		file, err := receipts.Write(dir, c.receipt)
 		if err != nil {
 			return handoff.Copies{}, err
 		}
@@ -217,7 +219,7 @@ func (r *run) finish(ctx context.Context) (handoff.Copies, error) {
 			differ = append(differ, &DifferError{Receipt: c.receipt})
 		}
 	}
-	if err := r.dropOthers(out.Receipts); err != nil {
+	if err := receipts.Prune(dir, out.Receipts); err != nil {
 		return handoff.Copies{}, err
 	}
 	for _, c := range r.copies {
@@ -225,7 +227,7 @@ func (r *run) finish(ctx context.Context) (handoff.Copies, error) {
 			return handoff.Copies{}, err
 		}
 	}
-	return out, errors.Join(append(differ, flush(r.Workspace.Path(workspace.Receipts)))...)
+	return out, errors.Join(append(differ, flush(dir))...)
 }
 
 // flush makes the file system of a directory durable.

@@ -85,29 +85,16 @@ func (p *planner) addAbsent(ctx context.Context, d *draft, s *service, q *profil
 // changePattern is for files of which no settings are read.
 func (p *planner) changePattern(ctx context.Context, d *draft, s *service, c profile.Change, srv server) (why string) {
 	value := srv.fill(c.Value)
-	for _, g := range c.Files {
-		files, err := p.host.matching(ctx, g, 64)
-		if err != nil {
-			return err.Error()
+	return p.eachMatch(ctx, c.Files, c.Pattern, func(f hostpath.Path, text string, m match) {
+		old := text[m.start:m.end]
+		if !p.isOwnList(old) {
+			return
 		}
-		for _, f := range files {
-			text, why := p.textOf(ctx, f)
-			if why != "" {
-				return why
-			}
-			for _, m := range matches(text, c.Pattern) {
-				old := text[m.start:m.end]
-				if !p.isOwnList(old) {
-					continue
-				}
-				what := text[strings.LastIndexByte(text[:m.start], '\n')+1 : m.start]
-				d.edit(s, facts.Source{Path: f, Line: m.line}, handoff.Edit{At: int64(m.start), Old: old, New: value}, handoff.Rewrite{
-					What: strings.TrimSpace(what), Old: old, New: value, Why: c.Why,
-				})
-			}
-		}
-	}
-	return ""
+		what := text[strings.LastIndexByte(text[:m.start], '\n')+1 : m.start]
+		d.edit(s, facts.Source{Path: f, Line: m.line}, handoff.Edit{At: int64(m.start), Old: old, New: value}, handoff.Rewrite{
+			What: strings.TrimSpace(what), Old: old, New: value, Why: c.Why,
+		})
+	})
 }
 
 // isOwnList reports whether every address of a list leads to the host itself.

@@ -104,25 +104,16 @@ func (p *planner) openList(ctx context.Context, d *draft, srv server) (why strin
 	acc := srv.s.profile.Network.Accounts
 	network := p.accountsFrom(srv.s)
 	found := 0
-	for _, g := range acc.Files {
-		files, err := p.host.matching(ctx, g, 64)
-		if err != nil {
-			return err.Error()
-		}
-		for _, f := range files {
-			text, why := p.textOf(ctx, f)
-			if why != "" {
-				return why
-			}
-			for _, m := range matches(text, acc.Pattern) {
-				start := strings.LastIndexByte(text[:m.start], '\n') + 1
-				line := text[start:m.start] + network + text[m.end:m.last]
-				d.edit(srv.s, facts.Source{Path: f, Line: m.line + 1}, handoff.Edit{At: int64(m.last), New: "\n" + line}, handoff.Rewrite{
-					What: "who may come in", New: line, Why: acc.Why,
-				})
-				found++
-			}
-		}
+	why = p.eachMatch(ctx, acc.Files, acc.Pattern, func(f hostpath.Path, text string, m match) {
+		start := strings.LastIndexByte(text[:m.start], '\n') + 1
+		line := text[start:m.start] + network + text[m.end:m.last]
+		d.edit(srv.s, facts.Source{Path: f, Line: m.line + 1}, handoff.Edit{At: int64(m.last), New: "\n" + line}, handoff.Rewrite{
+			What: "who may come in", New: line, Why: acc.Why,
+		})
+		found++
+	})
+	if why != "" {
+		return why
 	}
 	if found == 0 {
 		return fmt.Sprintf("no list of %s lets anybody in by a password from the host's own address", srv.s.box.Name)

@@ -102,6 +102,27 @@ func (p *planner) textOf(ctx context.Context, path hostpath.Path) (text, why str
 	return string(data), ""
 }
 
+// eachMatch calls each for what a pattern finds in the files that the globs
+// name, of which no settings are read.
+func (p *planner) eachMatch(ctx context.Context, globs []string, pattern string, each func(hostpath.Path, string, match)) (why string) {
+	for _, g := range globs {
+		files, err := p.host.matching(ctx, g, 64)
+		if err != nil {
+			return err.Error()
+		}
+		for _, f := range files {
+			text, why := p.textOf(ctx, f)
+			if why != "" {
+				return why
+			}
+			for _, m := range matches(text, pattern) {
+				each(f, text, m)
+			}
+		}
+	}
+	return ""
+}
+
 // fits looks for edits of a file that meet: in the same place there can be only
 // one.
 func (p *planner) fits(open, d *draft) (why string) {

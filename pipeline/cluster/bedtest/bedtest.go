@@ -33,6 +33,8 @@ type Bed struct {
 	RegistryHosts string `json:"registryHosts"`
 	// Volumes has one folder per PersistentVolume of the default class.
 	Volumes string `json:"volumes"`
+
+	parts map[string]json.RawMessage
 }
 
 // Open finds the cluster by STATELIFT_BED and makes its kubeconfig the one that
@@ -51,8 +53,19 @@ func Open(t *testing.T) Bed {
 	if err := json.Unmarshal(data, &b); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
+	if err := json.Unmarshal(data, &b.parts); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
 	t.Setenv("KUBECONFIG", b.Kubeconfig)
 	return b
+}
+
+// Part reads a member of bed.json that only few tests need into v.
+func (b Bed) Part(t *testing.T, name string, v any) {
+	t.Helper()
+	if err := json.Unmarshal(b.parts[name], v); err != nil {
+		t.Fatalf("test cluster: %q in bed.json: %v", name, err)
+	}
 }
 
 // Run runs kubectl as the cluster's administrator and returns what it prints.

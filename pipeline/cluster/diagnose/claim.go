@@ -25,7 +25,7 @@ func claim(c *corev1.PersistentVolumeClaim, events []*corev1.Event) []Finding {
 		f.About, f.Evidence = about, oneLine(e.Message)
 		return []Finding{f}
 	}
-	if e := latest(events, "ExternalProvisioning", "Provisioning"); e != nil && lastSeen(e).Sub(e.FirstTimestamp.Time) >= slowProvisioner {
+	if e := latest(events, "ExternalProvisioning", "Provisioning"); e != nil && LastSeen(e).Sub(e.FirstTimestamp.Time) >= slowProvisioner {
 		return []Finding{{Level: Doubtful, About: about, What: "the provisioner of its StorageClass makes no volume, and does not say why",
 			Remedy: "look whether it runs and at its log, or name another class (storageClass: of the volume in statelift.yaml)", Evidence: oneLine(e.Message)}}
 	}

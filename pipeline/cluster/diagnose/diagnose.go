@@ -98,7 +98,7 @@ func (s Scene) eventsOf(uid string) []*corev1.Event {
 			out = append(out, e)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b *corev1.Event) int { return lastSeen(b).Compare(lastSeen(a)) })
+	slices.SortStableFunc(out, func(a, b *corev1.Event) int { return LastSeen(b).Compare(LastSeen(a)) })
 	return out
 }
 

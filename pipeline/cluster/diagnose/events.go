@@ -6,7 +6,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-func lastSeen(e *corev1.Event) time.Time {
+// LastSeen is when an event was last seen: the latest of the times that the two
+// generations of the API keep it in (core/v1 Event).
+func LastSeen(e *corev1.Event) time.Time {
 	last := e.LastTimestamp.Time
 	if e.Series != nil && e.Series.LastObservedTime.After(last) {
 		last = e.Series.LastObservedTime.Time

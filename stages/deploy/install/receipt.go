@@ -7,15 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/statelift/statelift/pipeline/atomicfile"
 	"github.com/statelift/statelift/pipeline/handoff"
-	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/workspace"
+	"github.com/statelift/statelift/stages/deploy/receipts"
 )
 
 // copyContainer is the container of a copy Job's Pod.
@@ -109,7 +107,7 @@ func (r *run) writeReceipt(ctx context.Context, v *volume) (handoff.ReceiptFile,
 	fail := func(err error) (handoff.ReceiptFile, error) {
 		return handoff.ReceiptFile{}, fmt.Errorf("receipt of volume %s: %w", v.Name, err)
 	}
-	receipt.Listing = v.Name + ".listing"
+	receipt.Listing = receipts.Listing(v.Name)
 	listing := r.Workspace.Path(workspace.Receipts, receipt.Listing)
 	if receipt.Proved {
 		if err := r.writeListing(ctx, v, listing); err != nil {
@@ -118,33 +116,5 @@ func (r *run) writeReceipt(ctx context.Context, v *volume) (handoff.ReceiptFile,
 	} else if err := os.Remove(listing); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fail(err)
 	}
-	data, err := json.MarshalIndent(receipt, "", "  ")
-	if err != nil {
-		return fail(err)
-	}
-	data = append(data, '\n')
-	file := handoff.ReceiptFile{Volume: v.Name, File: v.Name + ".json", SHA256: oci.Sum(data), Proved: receipt.Proved}
-	return file, atomicfile.Write(r.Workspace.Path(workspace.Receipts, file.File), data, 0o600)
-}
-
-// dropOtherReceipts removes those of volumes that there are no more.
-func (r *run) dropOtherReceipts(keep []handoff.ReceiptFile) error {
-	names := map[string]bool{}
-	for _, k := range keep {
-		names[k.Volume+".json"], names[k.Volume+".listing"] = true, true
-	}
-	dir := r.Workspace.Path(workspace.Receipts)
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("receipts: %w", err)
-	}
-	for _, e := range list {
-		if names[e.Name()] || !e.Type().IsRegular() {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-			return fmt.Errorf("receipts: %w", err)
-		}
-	}
-	return nil
+	return receipts.Write(r.Workspace.Path(workspace.Receipts), receipt)
 }

@@ -14,7 +14,9 @@ import (
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/cluster"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages/deploy"
+	"github.com/statelift/statelift/stages/deploy/receipts"
 )
 
 // volume is one volume on its way.
@@ -274,7 +276,7 @@ func (r *run) finish(ctx context.Context, list []*volume) ([]handoff.ReceiptFile
 			differ = append(differ, &deploy.DifferError{Receipt: *v.state.Receipt})
 		}
 	}
-	if err := r.dropOtherReceipts(out); err != nil {
+	if err := receipts.Prune(r.Workspace.Path(workspace.Receipts), out); err != nil {
 		return nil, err
 	}
 	if len(differ) > 0 {
