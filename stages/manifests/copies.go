@@ -144,10 +144,7 @@ func (w *writer) copyContainer(image string, args ...string) corev1.Container {
 		EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{
 			LocalObjectReference: corev1.LocalObjectReference{Name: w.plan.ObjectName(carrierSecret)}, Optional: ptr(true),
 		}}},
-		Resources: corev1.ResourceRequirements{
-			Requests: corev1.ResourceList{corev1.ResourceCPU: milliQuantity(250), corev1.ResourceMemory: bytesQuantity(256 << 20)},
-			Limits:   corev1.ResourceList{corev1.ResourceMemory: bytesQuantity(1 << 30)},
-		},
+		Resources: resources(handoff.CopyResources()),
 		SecurityContext: &corev1.SecurityContext{
 			RunAsUser: ptr(int64(0)), RunAsGroup: ptr(int64(0)), RunAsNonRoot: ptr(false), Privileged: ptr(false),
 			AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true),

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -301,5 +302,26 @@ func TestCopies(t *testing.T) {
 	}
 	if len(jobs) != 2 || !strings.HasPrefix(jobs[0], "atlas-copy-home-marta-") || !strings.HasPrefix(jobs[1], "atlas-copy-var-lib-mysql-") {
 		t.Errorf("jobs: %v", jobs)
+	}
+}
+
+// TestBrought: what the plan counts against quotas is what the manifests ask for.
+func TestBrought(t *testing.T) {
+	plan, images, seeds := site()
+	w := newWriter(Options{}, plan, images, seeds)
+	w.makeShares()
+	asks := func(r corev1.ResourceRequirements) handoff.Resources {
+		return handoff.Resources{CPU: r.Requests.Cpu().MilliValue(), Memory: r.Requests.Memory().Value(), MemoryLimit: r.Limits.Memory().Value()}
+	}
+	if diff := cmp.Diff(handoff.CopyResources(), asks(w.copySpec(plan.Volumes[0], seeds.Seeds[0], "a").Template.Spec.Containers[0].Resources)); diff != "" {
+		t.Errorf("copy (-counted +asked):\n%s", diff)
+	}
+	if diff := cmp.Diff(handoff.PrepareResources(), asks(w.pod(plan.Workloads[0]).InitContainers[0].Resources)); diff != "" {
+		t.Errorf("prepare (-counted +asked):\n%s", diff)
+	}
+	for _, o := range w.objects {
+		if claim, ok := o.value.(*corev1.PersistentVolumeClaim); ok && claim.Spec.Resources.Requests.Storage().Value() != handoff.ShareSize {
+			t.Errorf("share %s asks for %s", o.name, claim.Spec.Resources.Requests.Storage())
+		}
 	}
 }

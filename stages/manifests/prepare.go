@@ -171,11 +171,8 @@ func (p *preparation) container(w *writer) corev1.Container {
 		// Why it ended is then told with its status.
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		Command:                  []string{"/bin/sh", "-ec", strings.Join(p.script, "\n") + "\n"},
-		Resources: corev1.ResourceRequirements{
-			Requests: corev1.ResourceList{corev1.ResourceCPU: milliQuantity(10), corev1.ResourceMemory: bytesQuantity(16 << 20)},
-			Limits:   corev1.ResourceList{corev1.ResourceMemory: bytesQuantity(64 << 20)},
-		},
-		VolumeMounts: p.mounts,
+		Resources:                resources(handoff.PrepareResources()),
+		VolumeMounts:             p.mounts,
 		SecurityContext: &corev1.SecurityContext{
 			RunAsUser: ptr(int64(0)), RunAsGroup: ptr(int64(0)), RunAsNonRoot: ptr(false), Privileged: ptr(false),
 			AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true),

@@ -51,10 +51,6 @@ func (w *writer) makeVolumes() {
 	}
 }
 
-// shareSize is what Kubernetes wants to be told of a volume whose size the
-// server alone decides.
-const shareSize = 1 << 30
-
 // makeShares makes a PersistentVolume and its claim for each share that a
 // workload uses and that somebody can mount. No data moves.
 func (w *writer) makeShares() {
@@ -78,7 +74,7 @@ func (w *writer) makeShares() {
 		w.add("PersistentVolume", &corev1.PersistentVolume{
 			TypeMeta: typeMeta("v1", "PersistentVolume"), ObjectMeta: pvMeta,
 			Spec: corev1.PersistentVolumeSpec{
-				Capacity:                      corev1.ResourceList{corev1.ResourceStorage: bytesQuantity(shareSize)},
+				Capacity:                      corev1.ResourceList{corev1.ResourceStorage: bytesQuantity(handoff.ShareSize)},
 				AccessModes:                   []corev1.PersistentVolumeAccessMode{mode},
 				PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
 				MountOptions:                  options,
@@ -92,7 +88,7 @@ func (w *writer) makeShares() {
 				AccessModes:      []corev1.PersistentVolumeAccessMode{mode},
 				StorageClassName: ptr(""), // no provisioner: this very volume
 				VolumeName:       name,
-				Resources:        corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: bytesQuantity(shareSize)}},
+				Resources:        corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: bytesQuantity(handoff.ShareSize)}},
 				VolumeMode:       ptr(corev1.PersistentVolumeFilesystem),
 			},
 		}, m, false)

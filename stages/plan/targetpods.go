@@ -24,25 +24,23 @@ type boxes struct {
 	first []box  // before them, one after the other
 }
 
-// What the Pods ask for that statelift itself brings along (stages/manifests).
-const (
-	copyCPU, copyMemory, copyMemoryLimit          = 250, 256 << 20, 1 << 30
-	prepareCPU, prepareMemory, prepareMemoryLimit = 10, 16 << 20, 64 << 20
-)
+func boxOf(name string, r handoff.Resources) box {
+	return box{name: name, cpu: r.CPU, memory: r.Memory, memLimit: r.MemoryLimit}
+}
 
 func workloadBoxes(pl handoff.Plan, w handoff.Workload) boxes {
 	out := boxes{name: w.Name}
 	if prepares(pl, w) {
-		out.first = append(out.first, box{name: "prepare", cpu: prepareCPU, memory: prepareMemory, memLimit: prepareMemoryLimit})
+		out.first = append(out.first, boxOf("prepare", handoff.PrepareResources()))
 	}
 	for _, c := range w.Containers {
-		out.run = append(out.run, box{name: c.Name, cpu: c.Resources.CPU, memory: c.Resources.Memory, memLimit: c.Resources.MemoryLimit})
+		out.run = append(out.run, boxOf(c.Name, c.Resources))
 	}
 	return out
 }
 
 func copyBoxes() boxes {
-	return boxes{name: "a copy Job", run: []box{{name: "copy", cpu: copyCPU, memory: copyMemory, memLimit: copyMemoryLimit}}}
+	return boxes{name: "a copy Job", run: []box{boxOf("copy", handoff.CopyResources())}}
 }
 
 // with is a container as the LimitRanges complete it.

@@ -9,9 +9,6 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 )
 
-// shareSize is what the claim of a network share names (stages/manifests).
-const shareSize = 1 << 30
-
 // demand is what the plan takes of every quota: the most that is there at the
 // same time. Volumes are filled before the workloads run, one copy at least at a
 // time, and of the jobs the largest counts, since others can wait.
@@ -42,7 +39,7 @@ func (j *judge) demand() map[string]int64 {
 	}
 	for _, s := range j.plan.Shares {
 		if mounted(s) {
-			j.claim(out, shareSize, "")
+			j.claim(out, handoff.ShareSize, "")
 		}
 	}
 	for _, o := range Objects(j.plan) {
@@ -162,7 +159,7 @@ func (j *judge) parts(name string) (out []string) {
 		}
 		for _, s := range j.plan.Shares {
 			if !byClass && mounted(s) {
-				out = append(out, "share "+s.Name+" "+quantity(name, shareSize))
+				out = append(out, "share "+s.Name+" "+quantity(name, handoff.ShareSize))
 			}
 		}
 		return out
@@ -206,7 +203,7 @@ func (j *judge) lessRoom(name string, left int64) string {
 	}
 	for _, s := range j.plan.Shares {
 		if mounted(s) && !byClass {
-			least += shareSize
+			least += handoff.ShareSize
 		}
 	}
 	if least > left || len(list) == 0 {
