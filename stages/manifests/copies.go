@@ -55,6 +55,9 @@ func (w *writer) makeShards(v handoff.Volume, spec batchv1.JobSpec, of metav1.Ob
 	spec.Completions, spec.Parallelism, spec.BackoffLimit = ptr(n), ptr(n), ptr(n*copyAttempts)
 	pod := &spec.Template.Spec
 	pod.Containers[0].Args = append(pod.Containers[0].Args, "--shards", itoa(w.options.Shards))
+	if !anywhere(v) {
+		w.onOneNode(w.together(v)[0], &spec.Template)
+	}
 	if v.AccessMode == string(corev1.ReadWriteMany) {
 		pod.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
 			MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.ScheduleAnyway,
@@ -96,12 +99,14 @@ func (w *writer) copySpec(v handoff.Volume, seed handoff.Seed, account string) b
 	if w.upload.Arch != "" {
 		pod.NodeSelector = map[string]string{corev1.LabelArchStable: w.upload.Arch, corev1.LabelOSStable: "linux"}
 	}
+	template := corev1.PodTemplateSpec{ObjectMeta: m, Spec: pod}
+	w.putTogether(v, &template)
 	return batchv1.JobSpec{
 		// Without a far side there is nothing yet that a Job could run or read.
 		Suspend:      ptr(w.upload.Copier == "" || w.upload.Seeds == ""),
 		BackoffLimit: ptr(int32(copyAttempts)), Completions: ptr(int32(1)), Parallelism: ptr(int32(1)),
 		PodFailurePolicy: copyFailures(),
-		Template:         corev1.PodTemplateSpec{ObjectMeta: m, Spec: pod},
+		Template:         template,
 	}
 }
 

@@ -168,6 +168,12 @@ func (p prover) checkJob(v handoff.Volume, seed handoff.Seed) (*batchv1.Job, err
 	pod.Labels = labels
 	c := &pod.Spec.Containers[0]
 	c.Args = append([]string{c.Args[0], "--check"}, c.Args[1:]...)
+	// The claims are bound: those that only chose the node of the copy would keep
+	// this Pod from a node, and others from being looked at.
+	pod.Spec.Affinity = nil
+	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
+		return !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == v.Name })
+	})
 	for i := range pod.Spec.Volumes {
 		if claim := pod.Spec.Volumes[i].PersistentVolumeClaim; claim != nil {
 			claim.ReadOnly = true

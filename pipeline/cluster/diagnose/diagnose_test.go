@@ -9,6 +9,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/statelift/statelift/pipeline/cluster/diagnose"
 )
@@ -133,6 +134,31 @@ func TestPutOut(t *testing.T) {
 		list := diagnose.Explain(diagnose.Scene{Pods: []*corev1.Pod{p}})
 		if len(list) != 1 || !strings.Contains(list[0].What, what) {
 			t.Errorf("%s: got %v, want %q", message, list, what)
+		}
+	}
+}
+
+// TestBeside: copies of one workload wait for the room of each other; a Pod that
+// has to be where another workload is waits for that one.
+func TestBeside(t *testing.T) {
+	const says = "0/3 nodes are available: 1 Insufficient memory, 2 node(s) didn't match pod affinity rules."
+	for _, tt := range []struct {
+		label string
+		level diagnose.Level
+		what  string
+	}{
+		{"copies", diagnose.Passing, "no room for it until one of them ends"},
+		{"web", diagnose.Doubtful, "no node has room"},
+	} {
+		p := &corev1.Pod{}
+		p.Labels = map[string]string{"group": tt.label}
+		p.Spec.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{
+			TopologyKey: corev1.LabelHostname, LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"group": "copies"}},
+		}}}}
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: says}}
+		list := diagnose.Explain(diagnose.Scene{Pods: []*corev1.Pod{p}})
+		if len(list) != 1 || list[0].Level != tt.level || !strings.Contains(list[0].What, tt.what) {
+			t.Errorf("%s: got %v", tt.label, list)
 		}
 	}
 }

@@ -26,6 +26,10 @@ func pod(p *corev1.Pod, events []*corev1.Event) []Finding {
 		return nil // another one takes its place
 	}
 	if c := condition(p, corev1.PodScheduled); c != nil && c.Status == corev1.ConditionFalse {
+		if followsItsLike(p) && has(c.Message, "didn't match pod affinity rules") {
+			add(Finding{Level: Passing, What: "the node of the other Pods that it must run beside has no room for it until one of them ends", Evidence: oneLine(c.Message)})
+			return out
+		}
 		add(unscheduled(c.Reason, c.Message))
 		return out
 	}

@@ -1,6 +1,24 @@
 package diagnose
 
-import corev1 "k8s.io/api/core/v1"
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// followsItsLike reports whether a Pod must run on the node of others that are
+// as it is: the first of them is free, and so is the next when all have ended.
+func followsItsLike(p *corev1.Pod) bool {
+	if p.Spec.Affinity == nil || p.Spec.Affinity.PodAffinity == nil {
+		return false
+	}
+	return slices.ContainsFunc(p.Spec.Affinity.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution, func(t corev1.PodAffinityTerm) bool {
+		s, err := metav1.LabelSelectorAsSelector(t.LabelSelector)
+		return err == nil && s.Matches(labels.Set(p.Labels))
+	})
+}
 
 // unscheduled reads why no node takes a Pod. The scheduler lists for how many
 // nodes each reason holds; the first that a person can do something about is
@@ -17,7 +35,8 @@ func unscheduled(reason, message string) Finding {
 	case has(message, "is being deleted"):
 		f.What = "its volume's claim is being deleted"
 	case has(message, "volume node affinity conflict"):
-		f.What, f.Remedy = "its volume is on a node that does not take it", "its Pods must run where the volume is: look at the nodes' taints and room"
+		f.What = "no node that takes it can mount all its volumes"
+		f.Remedy = "its Pods must run where the volumes are: look at the nodes' taints and room; when the volumes are on different nodes, choose a class that makes them where the Pod runs (volumeBindingMode WaitForFirstConsumer)"
 	case has(message, "didn't find available persistent volumes to bind"):
 		f.What, f.Remedy = "no volume of its StorageClass is free", "have one made, or name another class (storageClass: of the volume in statelift.yaml)"
 	case has(message, "ReadWriteOncePod"):

@@ -188,9 +188,11 @@ func (r *run) pause(ctx context.Context, changed <-chan struct{}) error {
 func (r *run) scene(v *volume, job *batchv1.Job, pods []*corev1.Pod) diagnose.Scene {
 	s := diagnose.Scene{Job: job, Want: int(replicas(job.Spec.Parallelism)), Pods: unfinished(pods)}
 	about := []types.UID{job.UID}
-	if claim := r.view.Claim(v.claim.GetName()); claim != nil {
-		s.Claims = append(s.Claims, claim)
-		about = append(about, claim.UID)
+	for _, name := range claimsOf(v.job) {
+		if claim := r.view.Claim(name); claim != nil {
+			s.Claims = append(s.Claims, claim)
+			about = append(about, claim.UID)
+		}
 	}
 	for _, p := range pods {
 		about = append(about, p.UID)

@@ -110,8 +110,8 @@ func (r *run) otherClaims(list []*volume) []*unstructured.Unstructured {
 	return out
 }
 
-// claimOf is the claim that a Job or workload's Pods mount as a volume; of a
-// copy Job there is one.
+// claimOf is the first claim of a Job's Pods: of a copy Job the one that it
+// fills. Those after it only say where the Pod has to run.
 func claimOf(u *unstructured.Unstructured) string {
 	for _, name := range claimsOf(u) {
 		return name
