@@ -14,6 +14,9 @@ type Plan struct {
 	Name      string     `json:"name"` // of the host, a DNS label: prefix of what is made
 	Host      facts.OS   `json:"host"`
 	Namespace string     `json:"namespace,omitempty"`
+	// Into is the namespace that is lifted into: that of the target, without one
+	// that of statelift.yaml. It is a part of names that no namespace keeps apart.
+	Into string `json:"into,omitempty"`
 	Workloads []Workload `json:"workloads"`
 	Volumes   []Volume   `json:"volumes"`
 	Configs   []FileSet  `json:"configs"` // ConfigMaps
@@ -45,6 +48,15 @@ type Plan struct {
 // and leaves room for what Kubernetes appends to it.
 func (p Plan) ObjectName(name string) string {
 	return kubename.Label(p.Name+"-"+name, maxObjectName)
+}
+
+// ClusterName is [Plan.ObjectName] for an object that is in no namespace: lifts
+// into other namespaces of the same cluster have other names.
+func (p Plan) ClusterName(name string) string {
+	if p.Into == "" {
+		return p.ObjectName(name)
+	}
+	return kubename.Scoped(p.Into, p.Name+"-"+name, kubename.MaxLabel)
 }
 
 // maxObjectName is the limit of CronJobs, the tightest: eleven characters of

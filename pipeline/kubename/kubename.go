@@ -44,6 +44,12 @@ func Label(s string, max int) string {
 	return label
 }
 
+// Scoped is a label for the name within a scope, where all scopes share one
+// space of names: both are in it, and other pairs have other labels.
+func Scoped(scope, name string, max int) string {
+	return Label(scope+"-"+name, max-7) + "-" + digest(scope+"/"+name)
+}
+
 // Key makes a key of a ConfigMap or Secret out of a path: its slashes become
 // underscores, and so does every byte that a key cannot hold. It is never empty
 // and never starts with two dots, which Kubernetes keeps for itself.

@@ -30,6 +30,25 @@ func TestLabel(t *testing.T) {
 	}
 }
 
+// TestScoped: pairs that read alike are still told apart.
+func TestScoped(t *testing.T) {
+	seen := map[string]string{}
+	long := strings.Repeat("very-long-", 6)
+	for _, pair := range [][2]string{{"a", "b-c"}, {"a-b", "c"}, {"shop", long}, {"shop2", long}, {long + "x", "media"}, {long + "y", "media"}} {
+		got := Scoped(pair[0], pair[1], MaxLabel)
+		if !labelPattern.MatchString(got) || len(got) > MaxLabel {
+			t.Errorf("%q is no label", got)
+		}
+		if other, ok := seen[got]; ok {
+			t.Errorf("%q is of %v and of %s", got, pair, other)
+		}
+		seen[got] = strings.Join(pair[:], "/")
+		if again := Scoped(pair[0], pair[1], MaxLabel); again != got {
+			t.Errorf("%v: %q, then %q", pair, got, again)
+		}
+	}
+}
+
 // The patterns are those of the Kubernetes API (k8s.io/apimachinery
 // pkg/util/validation), written down again.
 var (

@@ -123,7 +123,7 @@ func site() (handoff.Plan, handoff.Images, handoff.Seeds) {
 	}
 	group := int64(33)
 	plan := handoff.Plan{
-		Name: "atlas", Namespace: "shop",
+		Name: "atlas", Namespace: "shop", Into: "shop",
 		HostAliases: []handoff.HostAlias{{IP: "10.20.0.8", Names: []string{"mailrelay.example.org"}}},
 		Workloads: []handoff.Workload{
 			{

@@ -325,3 +325,31 @@ func TestBrought(t *testing.T) {
 		}
 	}
 }
+
+// TestSharesOfTwoLifts: volumes are in no namespace. Two lifts of one host into
+// two namespaces make different ones, and each claim is for its own.
+func TestSharesOfTwoLifts(t *testing.T) {
+	made := map[string]string{}
+	for _, namespace := range []string{"shop", "shop-2"} {
+		plan, images, seeds := site()
+		plan.Into = namespace
+		w := newWriter(Options{}, plan, images, seeds)
+		w.makeShares()
+		var volumes, bound []string
+		for _, o := range w.objects {
+			switch v := o.value.(type) {
+			case *corev1.PersistentVolume:
+				volumes = append(volumes, v.Name)
+				if was := made[v.Name]; was != "" || o.name != v.Name || v.Namespace != "" {
+					t.Errorf("%s of %s is also of %q", v.Name, namespace, was)
+				}
+				made[v.Name] = namespace
+			case *corev1.PersistentVolumeClaim:
+				bound = append(bound, v.Spec.VolumeName)
+			}
+		}
+		if diff := cmp.Diff(volumes, bound); diff != "" || len(volumes) == 0 {
+			t.Errorf("%s: -volumes +claims:\n%s", namespace, diff)
+		}
+	}
+}

@@ -67,6 +67,7 @@ func (w *writer) makeShares() {
 		m.Annotations = map[string]string{pathAnnotation: s.Path.String(), reasonAnnotation: "mounted as on the host: " + s.Evidence.String()}
 		pvMeta := *m.DeepCopy()
 		pvMeta.Namespace = "" // PersistentVolumes have none
+		pvMeta.Name = w.plan.ClusterName(s.Name)
 		options := s.Options
 		if s.FSType == "nfs4" && !slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "vers=") || strings.HasPrefix(o, "nfsvers=") }) {
 			options = append(slices.Clone(options), "nfsvers=4")
@@ -79,7 +80,7 @@ func (w *writer) makeShares() {
 				PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
 				MountOptions:                  options,
 				VolumeMode:                    ptr(corev1.PersistentVolumeFilesystem),
-				PersistentVolumeSource:        w.shareSource(name, s),
+				PersistentVolumeSource:        w.shareSource(pvMeta.Name, s),
 			},
 		}, pvMeta, false)
 		w.add("PersistentVolumeClaim", &corev1.PersistentVolumeClaim{
@@ -87,7 +88,7 @@ func (w *writer) makeShares() {
 			Spec: corev1.PersistentVolumeClaimSpec{
 				AccessModes:      []corev1.PersistentVolumeAccessMode{mode},
 				StorageClassName: ptr(""), // no provisioner: this very volume
-				VolumeName:       name,
+				VolumeName:       pvMeta.Name,
 				Resources:        corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: bytesQuantity(handoff.ShareSize)}},
 				VolumeMode:       ptr(corev1.PersistentVolumeFilesystem),
 			},
@@ -107,7 +108,7 @@ func (w *writer) shareSource(name string, s handoff.Share) corev1.PersistentVolu
 		VolumeHandle: strings.TrimPrefix(unc, "//") + "#" + name, // unique in the cluster
 	}
 	if s.Secret != "" {
-		csi.NodeStageSecretRef = &corev1.SecretReference{Name: w.plan.ObjectName(s.Secret), Namespace: cmp.Or(w.plan.Namespace, "default")}
+		csi.NodeStageSecretRef = &corev1.SecretReference{Name: w.plan.ObjectName(s.Secret), Namespace: cmp.Or(w.plan.Into, "default")}
 	}
 	return corev1.PersistentVolumeSource{CSI: csi}
 }

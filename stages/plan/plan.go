@@ -103,6 +103,7 @@ func (p *planner) decide(ctx context.Context) error {
 	p.plan = handoff.Plan{
 		Name:      kubename.Label(firstOf(p.decisions.Name, firstOf(p.host.os.Hostname, "host")), 30),
 		Namespace: p.decisions.Namespace,
+		Into:      firstOf(p.target.Namespace, p.decisions.Namespace),
 		Host:      p.host.os,
 		Balance:   p.split.Balance,
 	}

@@ -348,3 +348,18 @@ func TestQuantity(t *testing.T) {
 		}
 	}
 }
+
+// TestSharesElsewhere: the volumes of a lift of the same host into another
+// namespace are in nobody's way; those of this one are.
+func TestSharesElsewhere(t *testing.T) {
+	for into, want := range map[string]int{"ns": 1, "other": 0} {
+		p, target := shop(), roomy()
+		p.Shares[0].Users, p.Into, target.Missing, target.Quotas = []string{"web"}, "ns", nil, nil
+		theirs := p
+		theirs.Into = into
+		target.Existing = append(target.Existing, handoff.Object{Kind: "PersistentVolume", Name: theirs.ClusterName("media"), Owner: "another workspace"})
+		if got := Blocks(p, target); len(got) != want {
+			t.Errorf("a lift into %s: %+v", into, got)
+		}
+	}
+}

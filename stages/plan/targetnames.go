@@ -36,7 +36,7 @@ func Objects(pl handoff.Plan) []handoff.Object {
 	}
 	for _, s := range pl.Shares {
 		if mounted(s) {
-			add("PersistentVolume", pl.ObjectName(s.Name))
+			add("PersistentVolume", pl.ClusterName(s.Name))
 			add("PersistentVolumeClaim", pl.ObjectName(s.Name))
 		}
 	}
