@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 
@@ -75,16 +76,19 @@ func verdictError(v handoff.Verdicts) error {
 	return nil
 }
 
+// digests are shortened where all is well; --json has them whole.
+var digests = regexp.MustCompile(`\b([0-9a-f]{12})[0-9a-f]{52}\b`)
+
 func writeVerdicts(w io.Writer, v handoff.Verdicts) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "WHAT\tNAME\tVERDICT\tDETAIL")
 	for _, c := range v.Checks {
-		verdict := "proved"
+		verdict, name, detail := "proved", digests.ReplaceAllString(c.Name, "$1…"), digests.ReplaceAllString(c.Detail, "$1…")
 		if !c.OK {
-			verdict = "NOT PROVED"
+			verdict, name, detail = "NOT PROVED", c.Name, c.Detail
 		}
 		// Several faults of one thing are one line of the table.
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", c.What, c.Name, verdict, strings.ReplaceAll(c.Detail, "\n", "; "))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", c.What, name, verdict, strings.ReplaceAll(detail, "\n", "; "))
 	}
 	if err := tw.Flush(); err != nil {
 		return err

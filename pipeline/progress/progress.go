@@ -169,13 +169,19 @@ func (m meter) line(done int64) string {
 	if m.total > 0 {
 		s += fmt.Sprintf(" of %s, %d %%", m.amount(m.total), min(100, int64(float64(done)/float64(m.total)*100)))
 	}
-	if m.unit != "bytes" {
+	if m.unit != "bytes" && m.unit != m.phase {
 		s += " " + m.unit
 	}
-	if took := time.Since(m.began).Seconds(); took >= 1 {
-		s += fmt.Sprintf(", %s/s", m.amount(int64(float64(done)/took)))
+	return s + m.rate(done)
+}
+
+// rate is empty as long as there is none to speak of.
+func (m meter) rate(done int64) string {
+	took := time.Since(m.began).Seconds()
+	if took < 1 || float64(done) < took {
+		return ""
 	}
-	return s
+	return fmt.Sprintf(", %s/s", m.amount(int64(float64(done)/took)))
 }
 
 // lines is the display where there is no terminal.
@@ -184,12 +190,27 @@ type lines struct {
 	meter
 	parts *parts
 	shown bool
+	still int   // ticks since the last line
+	last  int64 // that was shown
 }
+
+// stillTicks is after how many ticks what stands still is said again, so that
+// nobody takes it for dead.
+const stillTicks = 12
 
 // Errors of the output are nobody's: the transfer goes on.
 func (l *lines) show(done int64) {
-	l.shown = true
-	for _, line := range l.parts.lines(false) {
+	parts := l.parts.lines(false)
+	if l.shown && done == l.last && len(parts) == 0 && l.still < stillTicks {
+		l.still++
+		return
+	}
+	l.print(done, parts)
+}
+
+func (l *lines) print(done int64, parts []string) {
+	l.shown, l.last, l.still = true, done, 0
+	for _, line := range parts {
 		fmt.Fprintln(l.w.w, "  "+line)
 	}
 	fmt.Fprintln(l.w.w, l.line(done))
@@ -199,7 +220,7 @@ func (l *lines) clear() {}
 
 // end says how it ended when it was long enough to be spoken of before.
 func (l *lines) end(done int64) {
-	if l.shown {
-		l.show(done)
+	if l.shown && (done != l.last || l.still > 0) {
+		l.print(done, l.parts.lines(false))
 	}
 }

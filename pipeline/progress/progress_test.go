@@ -64,6 +64,21 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// What stands still is not said at every tick, and never gets a rate of 0.
+func TestStandstill(t *testing.T) {
+	var out buffer
+	l := &lines{w: &guarded{w: &out}, meter: meter{phase: "workloads", unit: "workloads", total: 2, began: time.Now().Add(-time.Hour)}, parts: &parts{}}
+	for range stillTicks + 2 {
+		l.show(1)
+	}
+	l.show(2)
+	l.end(2)
+	want := strings.Repeat("workloads: 1 of 2, 50 %\n", 2) + "workloads: 2 of 2, 100 %\n"
+	if got := out.String(); got != want {
+		t.Errorf("printed %q, want %q", got, want)
+	}
+}
+
 // A phase that is over soon says nothing at all.
 func TestShortPhase(t *testing.T) {
 	var out buffer
