@@ -10,14 +10,16 @@ SOURCES  := $(wildcard cmd pipeline stages templates fixtures)
 # two versions.
 VERSION  ?= $(shell git describe --tags --always 2>/dev/null || echo unknown)$(shell git diff --quiet HEAD 2>/dev/null || git diff HEAD | sha256sum | cut -c1-9 | sed 's/^./-&/')
 FUZZTIME ?= 10s
-HOSTS    ?= wordpress
+HOSTS    ?= wordpress postgres
 # The modules beside the main one, each with a go.mod of its own.
-MODULES  := $(patsubst %/go.mod,%,$(wildcard fixtures/*/go.mod))
+MODULES  := $(patsubst %/go.mod,%,$(wildcard fixtures/*/go.mod fixtures/hosts/*/src/*/go.mod))
 
 # What tests and benchmarks are told of the outside: the tools that
 # fixtures/setup built and the hosts that fixtures/hosts/build built.
 TOOLS = STATELIFT_TOOLS=$$(fixtures/setup) && export STATELIFT_TOOLS
-HOST  = STATELIFT_HOST_WORDPRESS=$$(fixtures/hosts/build wordpress) && export STATELIFT_HOST_WORDPRESS
+HOST  = for h in $(HOSTS); do dir=$$(fixtures/hosts/build $$h) && export STATELIFT_HOST_$${h^^}=$$dir || exit 1; done
+# One host is shown, and one is measured.
+demo bench: HOSTS := wordpress
 
 .PHONY: help
 help: ## show this list
