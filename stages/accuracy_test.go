@@ -28,10 +28,18 @@ import (
 // percent.
 const wantAccuracy = 95
 
-// TestAccuracy compares the split of a real host with a table that a person
+// TestAccuracy compares the split of each real host with a table that a person
 // made without looking at the rules.
 func TestAccuracy(t *testing.T) {
-	env := splitHost(t, filepath.Join(hosts.WordPress(t), "root"), decisions.Decisions{})
+	wantRows := map[string]int{"wordpress": 80, "postgres": 50}
+	for _, host := range hosts.Names() {
+		t.Run(host, func(t *testing.T) { checkHost(t, host, wantRows[host]) })
+	}
+}
+
+func checkHost(t *testing.T, host string, wantRows int) {
+	t.Helper()
+	env := splitHost(t, filepath.Join(hosts.Dir(t, host), "root"), decisions.Decisions{})
 	ctx := context.Background()
 	out, err := pipeline.Read(env.Workspace, handoff.SplitKey)
 	if err != nil {
@@ -43,9 +51,9 @@ func TestAccuracy(t *testing.T) {
 	}
 	defer cat.Close()
 
-	rows := readTruth(t, "../fixtures/hosts/wordpress/truth.tsv")
-	if len(rows) < 80 {
-		t.Errorf("the truth table has %d paths, at least 80 are wanted", len(rows))
+	rows := readTruth(t, filepath.Join("../fixtures/hosts", host, "truth.tsv"))
+	if len(rows) < wantRows {
+		t.Errorf("the truth table has %d paths, at least %d are wanted", len(rows), wantRows)
 	}
 	claims, err := cat.Claims(ctx)
 	if err != nil {
@@ -65,8 +73,8 @@ func TestAccuracy(t *testing.T) {
 		why := claims[e.Claim-1]
 		t.Logf("%s: %s, the table says %s: %s\n\tbecause %s (%s, %v)", row.path, e.Class, row.class, row.why, why.Reason, why.By, why.Evidence)
 	}
-	percent := 100 * float64(right) / float64(len(rows))
-	fmt.Printf("accuracy: %d of %d (%.1f %%)\n", right, len(rows), percent)
+	percent := 100 * float64(right) / float64(max(len(rows), 1))
+	fmt.Printf("accuracy of %s: %d of %d (%.1f %%)\n", host, right, len(rows), percent)
 	if percent < wantAccuracy {
 		t.Errorf("accuracy %.1f %%, at least %d %% is wanted", percent, wantAccuracy)
 	}
