@@ -9,13 +9,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"unicode/utf8"
 
 	_ "modernc.org/sqlite" // the driver named "sqlite"
 
+	"github.com/statelift/statelift/pipeline/catalog/pages"
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/hostpath"
@@ -71,7 +73,10 @@ type Placed struct {
 
 // Catalog is an open inventory. It is safe for concurrent use.
 type Catalog struct {
-	db *sql.DB
+	db      *sql.DB
+	file    *os.File
+	entries *pages.Reader
+	last    int64 // the highest ID of an entry
 }
 
 // Open opens an existing inventory. The caller closes it.
@@ -92,7 +97,27 @@ func Open(ctx context.Context, name string) (*Catalog, error) {
 		db.Close()
 		return nil, fmt.Errorf("inventory %s has schema %d, this statelift reads %d: scan again", name, version, schemaVersion)
 	}
-	return &Catalog{db: db}, nil
+	c := &Catalog{db: db}
+	if err := c.open(ctx, name); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("inventory %s: %w", name, err)
+	}
+	return c, nil
+}
+
+// open finds the table of entries, which is read past SQLite: it never changes
+// once the inventory is in its place.
+func (c *Catalog) open(ctx context.Context, name string) error {
+	var root int64
+	err := c.db.QueryRowContext(ctx, "SELECT rootpage, (SELECT coalesce(max(id), 0) FROM entries) FROM sqlite_schema WHERE name = 'entries'").Scan(&root, &c.last)
+	if err != nil {
+		return err
+	}
+	if c.file, err = os.Open(name); err != nil {
+		return err
+	}
+	c.entries, err = pages.NewReader(c.file, root)
+	return err
 }
 
 // connect opens the database with a bounded cache. The path is escaped, since
@@ -112,8 +137,15 @@ func connect(ctx context.Context, name string) (*sql.DB, error) {
 	return db, nil
 }
 
-// Close closes the database.
-func (c *Catalog) Close() error { return c.db.Close() }
+// Close closes the database. The file is closed after it, since that drops the
+// locks that SQLite holds on it (fcntl(2)).
+func (c *Catalog) Close() error {
+	err := c.db.Close()
+	if c.file != nil {
+		err = errors.Join(err, c.file.Close())
+	}
+	return err
+}
 
 // Meta reads a value that the scan or the split stored; ""
 // when there is none.
@@ -148,116 +180,6 @@ func Facts[T any](ctx context.Context, c *Catalog, kind facts.Kind) ([]T, error)
 	return out, rows.Err()
 }
 
-// Filter selects entries. The zero Filter selects all.
-type Filter struct {
-	Under hostpath.Path // only this path and what is below it
-	Class claim.Class   // only this class
-}
-
-// Entries streams entries depth first. It reads in batches, so that the caller
-// may write to the catalog while it iterates.
-func (c *Catalog) Entries(ctx context.Context, f Filter) iter.Seq2[Placed, error] {
-	return func(yield func(Placed, error) bool) {
-		from := int64(0)
-		if f.Under != "" && f.Under != hostpath.Root {
-			e, err := c.Lookup(ctx, f.Under)
-			if errors.Is(err, ErrNoPath) {
-				return
-			}
-			if err != nil {
-				yield(Placed{}, err)
-				return
-			}
-			from = e.ID - 1
-		}
-		for {
-			batch, err := c.batch(ctx, from, f.Class)
-			if err != nil {
-				yield(Placed{}, err)
-				return
-			}
-			for _, e := range batch {
-				if f.Under != "" && !e.Path.Within(f.Under) {
-					return
-				}
-				if !yield(e, nil) {
-					return
-				}
-			}
-			if len(batch) < batchSize {
-				return
-			}
-			from = batch[len(batch)-1].ID
-		}
-	}
-}
-
-// batchSize bounds the memory of a pass over all entries to a few MiB.
-const batchSize = 4096
-
-const columns = `e.id, e.path, e.type, e.mode, e.uid, e.gid, e.size, e.allocated, e.mtime, e.ctime, e.dev, e.ino,
-	e.nlink, e.rdev, e.target, e.xattrs, e.package, e.state, e.problem, e.fs, e.link, p.class, p.claim
-	FROM entries e LEFT JOIN placements p ON p.entry = e.id`
-
-func (c *Catalog) batch(ctx context.Context, after int64, class claim.Class) ([]Placed, error) {
-	query, args := "SELECT "+columns+" WHERE e.id > ? ORDER BY e.id LIMIT ?", []any{after, batchSize}
-	if class != "" {
-		query, args = "SELECT "+columns+" WHERE e.id > ? AND p.class = ? ORDER BY e.id LIMIT ?", []any{after, string(class), batchSize}
-	}
-	rows, err := c.db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("inventory: %w", err)
-	}
-	defer rows.Close()
-	out := make([]Placed, 0, 256)
-	for rows.Next() {
-		e, err := scanPlaced(rows)
-		if err != nil {
-			return nil, fmt.Errorf("inventory: %w", err)
-		}
-		out = append(out, e)
-	}
-	return out, rows.Err()
-}
-
-// Lookup finds one path. ErrNoPath says that there is none.
-func (c *Catalog) Lookup(ctx context.Context, p hostpath.Path) (Placed, error) {
-	rows, err := c.db.QueryContext(ctx, "SELECT "+columns+" WHERE e.path = ?", text(string(p)))
-	if err != nil {
-		return Placed{}, fmt.Errorf("inventory: %w", err)
-	}
-	defer rows.Close()
-	if !rows.Next() {
-		return Placed{}, errors.Join(rows.Err(), fmt.Errorf("%s: %w", p, ErrNoPath))
-	}
-	return scanPlaced(rows)
-}
-
-func scanPlaced(rows *sql.Rows) (Placed, error) {
-	var (
-		e                                        Placed
-		path, target                             raw
-		xattrs, pkg, state, problem, fsys, class sql.NullString
-		link, claimID                            sql.NullInt64
-		dev, ino, rdev                           int64
-	)
-	err := rows.Scan(&e.ID, &path, &e.Type, &e.Mode, &e.UID, &e.GID, &e.Size, &e.Allocated, &e.Mtime, &e.Ctime,
-		&dev, &ino, &e.Nlink, &rdev, &target, &xattrs, &pkg, &state, &problem, &fsys, &link, &class, &claimID)
-	if err != nil {
-		return Placed{}, err
-	}
-	e.Path, e.Target = hostpath.Path(path), string(target)
-	e.Dev, e.Ino, e.Rdev = uint64(dev), uint64(ino), uint64(rdev)
-	e.Package, e.State, e.Problem, e.FS = pkg.String, State(state.String), problem.String, fsys.String
-	e.Link, e.Class, e.Claim = link.Int64, claim.Class(class.String), claimID.Int64
-	if xattrs.Valid {
-		if err := json.Unmarshal([]byte(xattrs.String), &e.Xattrs); err != nil {
-			return Placed{}, fmt.Errorf("%s: xattrs: %w", e.Path, err)
-		}
-	}
-	return e, nil
-}
-
 // Tally is what a class holds.
 type Tally struct {
 	Class     claim.Class `json:"class"`
@@ -268,36 +190,52 @@ type Tally struct {
 }
 
 // Tallies counts the entries of every class, and those without one under the
-// class "".
+// class "". They come in the order of their classes.
 func (c *Catalog) Tallies(ctx context.Context) ([]Tally, error) {
-	rows, err := c.db.QueryContext(ctx, `SELECT coalesce(p.class,''), count(*), sum(e.type='f'),
-		sum(CASE WHEN e.type='f' AND e.link IS NULL THEN e.size ELSE 0 END),
-		sum(CASE WHEN e.type='f' AND e.link IS NULL THEN e.allocated ELSE 0 END)
-		FROM entries e LEFT JOIN placements p ON p.entry=e.id GROUP BY 1 ORDER BY 1`)
-	if err != nil {
-		return nil, fmt.Errorf("inventory: %w", err)
-	}
-	defer rows.Close()
-	var out []Tally
-	for rows.Next() {
-		var t Tally
-		if err := rows.Scan(&t.Class, &t.Entries, &t.Files, &t.Bytes, &t.Allocated); err != nil {
-			return nil, fmt.Errorf("inventory: %w", err)
+	sums := map[claim.Class]*Tally{}
+	for e, err := range c.Entries(ctx, Filter{}) {
+		if err != nil {
+			return nil, err
 		}
-		out = append(out, t)
+		t := sums[e.Class]
+		if t == nil {
+			t = &Tally{Class: e.Class}
+			sums[e.Class] = t
+		}
+		t.add(&e.Entry)
 	}
-	return out, rows.Err()
+	var out []Tally
+	for _, class := range slices.Sorted(maps.Keys(sums)) {
+		out = append(out, *sums[class])
+	}
+	return out, nil
 }
 
-// Total counts all entries of the source, whatever their class.
+func (t *Tally) add(e *Entry) {
+	t.Entries++
+	if e.Type != tree.Regular {
+		return
+	}
+	t.Files++
+	if e.Link == 0 {
+		t.Bytes += e.Size
+		t.Allocated += e.Allocated
+	}
+}
+
+// metaTotal is the key under which the scan stores what Total reads.
+const metaTotal = "total"
+
+// Total is all entries of the source, whatever their class, as the scan counted
+// them.
 func (c *Catalog) Total(ctx context.Context) (Tally, error) {
 	var t Tally
-	err := c.db.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(type='f'),0),
-		coalesce(sum(CASE WHEN type='f' AND link IS NULL THEN size ELSE 0 END),0),
-		coalesce(sum(CASE WHEN type='f' AND link IS NULL THEN allocated ELSE 0 END),0) FROM entries`).
-		Scan(&t.Entries, &t.Files, &t.Bytes, &t.Allocated)
+	text, err := c.Meta(ctx, metaTotal)
+	if err == nil {
+		_, err = fmt.Sscan(text, &t.Entries, &t.Files, &t.Bytes, &t.Allocated)
+	}
 	if err != nil {
-		return t, fmt.Errorf("inventory: %w", err)
+		return t, fmt.Errorf("inventory: total: %w", err)
 	}
 	return t, nil
 }
@@ -351,8 +289,7 @@ func (r *raw) Scan(v any) error {
 	return nil
 }
 
-// text stores UTF-8 as TEXT and other bytes as BLOB, so that users can compare
-// ordinary paths with ordinary strings.
+// text is TEXT where it is UTF-8, and BLOB otherwise; null also makes NULL of "".
 func text(s string) any {
 	if utf8.ValidString(s) {
 		return s
@@ -360,7 +297,6 @@ func text(s string) any {
 	return []byte(s)
 }
 
-// null stores "" as NULL.
 func null(s string) any {
 	if s == "" {
 		return nil

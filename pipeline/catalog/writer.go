@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"crypto/sha256"
-	"database/sql"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,125 +10,163 @@ import (
 	"hash"
 	"os"
 	"path/filepath"
-	"strconv"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/statelift/statelift/pipeline/atomicfile"
-	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/catalog/pages"
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/tree"
 )
 
 // Writer makes a new inventory beside the old one and replaces it when it is
 // complete. It is for one goroutine.
 type Writer struct {
 	name, temp string
-	db         *sql.DB
-	tx         *sql.Tx
-	entry      *sql.Stmt
-	fact       *sql.Stmt
+	file       *os.File
+	out        *pages.Writer
+	entries    *pages.Table
+	facts      *pages.Table
+	mounted    *pages.Table
+	linked     *pages.Table
+	row        pages.Row
 	last       hostpath.Path
-	count      int64
-	digest     hash.Hash
-	line       []byte
+	factCount  int64
+	linkCount  int64
+	total      Tally
+	digest     hash.Hash // of the entries
+	factDigest hash.Hash
 }
 
 // Create begins an inventory that will be at name. The caller ends it with
 // Commit or Abort.
-func Create(ctx context.Context, name string) (_ *Writer, err error) {
-	temp := filepath.Join(filepath.Dir(name), ".new-"+filepath.Base(name))
-	if err := remove(temp); err != nil {
-		return nil, fmt.Errorf("inventory: %w", err)
-	}
-	// The file is made here, for SQLite would make it readable for the world.
-	f, err := os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("inventory: %w", err)
-	}
-	f.Close()
-	w := &Writer{name: name, temp: temp, digest: sha256.New()}
+func Create(_ context.Context, name string) (_ *Writer, err error) {
+	w := &Writer{name: name, temp: filepath.Join(filepath.Dir(name), ".new-"+filepath.Base(name)), digest: sha256.New(), factDigest: sha256.New()}
 	defer func() {
 		if err != nil {
 			w.Abort()
 			err = fmt.Errorf("inventory %s: %w", name, err)
 		}
 	}()
-	if w.db, err = connect(ctx, temp); err != nil {
+	if err := remove(w.temp); err != nil {
 		return nil, err
 	}
-	w.db.SetMaxOpenConns(1)
-	// The file is thrown away after a crash, so it needs neither a journal nor
-	// a flush before the end.
-	setup := fmt.Sprintf("PRAGMA journal_mode=off; PRAGMA synchronous=off; PRAGMA user_version=%d;", schemaVersion) + schema
-	if _, err := w.db.ExecContext(ctx, setup); err != nil {
+	if w.file, err = os.OpenFile(w.temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
 		return nil, err
 	}
-	if w.tx, err = w.db.BeginTx(ctx, nil); err != nil {
+	if w.out, err = pages.NewWriter(&ahead{File: w.file}); err != nil {
 		return nil, err
 	}
-	if w.entry, err = w.tx.PrepareContext(ctx, `INSERT INTO entries
-		(id,path,type,mode,uid,gid,size,allocated,mtime,ctime,dev,ino,nlink,rdev,target,xattrs,package,state,problem,fs)
-		VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`); err != nil {
-		return nil, err
-	}
-	w.fact, err = w.tx.PrepareContext(ctx, "INSERT INTO facts (kind,name,path,line,data) VALUES (?,?,?,?,?)")
-	return w, err
+	w.entries = w.out.Table("entries", entriesTable)
+	w.facts = w.out.Table("facts", factsTable)
+	w.mounted = w.out.Table("mounted", mountedTable)
+	w.linked = w.out.Table("linked", linkedTable)
+	return w, nil
 }
 
 // Add appends an entry. Entries come depth first ([hostpath.Compare]); the ID
 // and Link of e are given by the catalog.
-func (w *Writer) Add(ctx context.Context, e Entry) error {
-	if w.count > 0 && hostpath.Compare(w.last, e.Path) >= 0 {
+func (w *Writer) Add(_ context.Context, e Entry) error {
+	if w.total.Entries > 0 && hostpath.Compare(w.last, e.Path) >= 0 {
 		return fmt.Errorf("inventory: %s after %s: entries must come depth first", e.Path, w.last)
 	}
-	w.count++
 	w.last = e.Path
-	var xattrs any
-	if len(e.Xattrs) > 0 {
-		data, err := json.Marshal(e.Xattrs)
-		if err != nil {
-			return fmt.Errorf("inventory: %s: xattrs: %w", e.Path, err)
-		}
-		xattrs = string(data)
+	e.Link = 0
+	w.total.add(&e)
+	if err := encode(&w.row, &e); err != nil {
+		return fmt.Errorf("inventory: %s: %w", e.Path, err)
 	}
-	w.line = e.AppendLine(w.line[:0])
-	w.digest.Write(w.line)
-	_, err := w.entry.ExecContext(ctx, w.count, text(string(e.Path)), string(e.Type), e.Mode, e.UID, e.GID, e.Size, e.Allocated,
-		e.Mtime, e.Ctime, int64(e.Dev), int64(e.Ino), e.Nlink, int64(e.Rdev), null(e.Target), xattrs,
-		null(e.Package), null(string(e.State)), null(e.Problem), null(e.FS))
+	data, err := w.entries.Append(w.total.Entries, &w.row)
 	if err != nil {
+		return fmt.Errorf("inventory: %s: %w", e.Path, err)
+	}
+	w.digest.Write(data)
+	if e.FS != "" {
+		w.row.Reset()
+		w.row.Null()
+		if _, err := w.mounted.Append(w.total.Entries, &w.row); err != nil {
+			return fmt.Errorf("inventory: %s: %w", e.Path, err)
+		}
+	}
+	if e.Nlink < 2 || e.Type != tree.Regular {
+		return nil
+	}
+	w.linkCount++
+	w.row.Reset()
+	w.row.Null()
+	w.row.Int(int64(e.Dev))
+	w.row.Int(int64(e.Ino))
+	if _, err := w.linked.Append(w.total.Entries, &w.row); err != nil {
 		return fmt.Errorf("inventory: %s: %w", e.Path, err)
 	}
 	return nil
 }
 
-// AppendLine appends all that the scan knows of the entry, for digests: equal
-// lines, equal entries. ID and Link are no part of it.
-func (e Entry) AppendLine(b []byte) []byte {
-	for _, s := range []string{string(e.Path), string(e.Type), e.Target, e.Package, string(e.State), e.Problem, e.FS} {
-		b = append(append(b, s...), 0)
-	}
-	for _, n := range []int64{
-		int64(e.Mode), int64(e.UID), int64(e.GID), e.Size, e.Allocated, e.Mtime, e.Ctime,
-		int64(e.Dev), int64(e.Ino), int64(e.Nlink), int64(e.Rdev), int64(len(e.Xattrs)),
+// encode makes the row of an entry, without its ID and Link.
+func encode(r *pages.Row, e *Entry) error {
+	r.Reset()
+	r.Null()
+	putText(r, string(e.Path))
+	r.Text(string(e.Type))
+	for _, n := range [...]int64{
+		int64(e.Mode), int64(e.UID), int64(e.GID), e.Size, e.Allocated, e.Mtime, e.Ctime, int64(e.Dev), int64(e.Ino), int64(e.Nlink), int64(e.Rdev),
 	} {
-		b = append(strconv.AppendInt(b, n, 10), ' ')
+		r.Int(n)
 	}
-	for _, x := range e.Xattrs {
-		b = append(append(b, x.Name...), 0)
-		b = append(strconv.AppendInt(b, int64(len(x.Value)), 10), ' ')
-		b = append(b, x.Value...)
+	putOptional(r, e.Target)
+	xattrs := ""
+	if len(e.Xattrs) > 0 {
+		data, err := json.Marshal(e.Xattrs)
+		if err != nil {
+			return fmt.Errorf("xattrs: %w", err)
+		}
+		xattrs = string(data)
 	}
-	return append(b, '\n')
+	for _, s := range [...]string{xattrs, e.Package, string(e.State), e.Problem, e.FS} {
+		putOptional(r, s)
+	}
+	r.Null()
+	return nil
+}
+
+// putText stores UTF-8 as TEXT and other bytes as BLOB, so that users can compare
+// ordinary paths with ordinary strings.
+func putText(r *pages.Row, s string) {
+	if utf8.ValidString(s) {
+		r.Text(s)
+	} else {
+		r.Blob(s)
+	}
+}
+
+// putOptional stores "" as NULL.
+func putOptional(r *pages.Row, s string) {
+	if s == "" {
+		r.Null()
+	} else {
+		putText(r, s)
+	}
 }
 
 // AddFact stores v, one of the types of package facts, under its kind.
-func (w *Writer) AddFact(ctx context.Context, kind facts.Kind, name string, src facts.Source, v any) error {
+func (w *Writer) AddFact(_ context.Context, kind facts.Kind, name string, src facts.Source, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("fact %s %s: %w", kind, name, err)
 	}
-	fmt.Fprintf(w.digest, "fact %s\x00%s\x00%s\n", kind, name, data)
-	if _, err := w.fact.ExecContext(ctx, string(kind), name, null(string(src.Path)), src.Line, string(data)); err != nil {
+	fmt.Fprintf(w.factDigest, "%s\x00%s\x00%s\n", kind, name, data)
+	w.factCount++
+	r := &w.row
+	r.Reset()
+	r.Null()
+	r.Text(string(kind))
+	r.Text(name)
+	putOptional(r, string(src.Path))
+	r.Int(int64(src.Line))
+	r.Text(string(data))
+	if _, err := w.facts.Append(w.factCount, r); err != nil {
 		return fmt.Errorf("fact %s %s: %w", kind, name, err)
 	}
 	return nil
@@ -147,22 +184,15 @@ func (w *Writer) Commit(ctx context.Context) (digest string, err error) {
 			err = fmt.Errorf("inventory %s: %w", w.name, err)
 		}
 	}()
+	w.digest.Write(w.factDigest.Sum(nil))
 	digest = hex.EncodeToString(w.digest.Sum(nil))
-	if _, err := w.tx.ExecContext(ctx, "INSERT INTO meta VALUES (?,?)", MetaDigest, digest); err != nil {
+	if err := w.out.Finish(schemaVersion); err != nil {
 		return "", err
 	}
-	if err := w.tx.Commit(); err != nil {
+	if err := w.complete(ctx, digest); err != nil {
 		return "", err
 	}
-	w.tx = nil
-	if _, err := w.db.ExecContext(ctx, indexes); err != nil {
-		return "", err
-	}
-	if err := w.db.Close(); err != nil {
-		return "", err
-	}
-	w.db = nil
-	if err := syncFile(w.temp); err != nil {
+	if err := w.file.Sync(); err != nil {
 		return "", err
 	}
 	// A journal of the old inventory must not be played onto the new one.
@@ -172,20 +202,67 @@ func (w *Writer) Commit(ctx context.Context) (digest string, err error) {
 	if err := os.Rename(w.temp, w.name); err != nil {
 		return "", err
 	}
-	return digest, atomicfile.SyncDir(filepath.Dir(w.name))
+	err = w.file.Close()
+	w.file = nil
+	return digest, errors.Join(err, atomicfile.SyncDir(filepath.Dir(w.name)))
+}
+
+// complete adds what SQLite makes of the tables. The file is thrown away after a
+// crash, so it needs neither a journal nor a flush before the end.
+func (w *Writer) complete(ctx context.Context, digest string) (err error) {
+	db, err := connect(ctx, w.temp)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1)
+	if _, err := db.ExecContext(ctx, "PRAGMA journal_mode=off; PRAGMA synchronous=off; BEGIN;"+schema); err != nil {
+		return err
+	}
+	if w.linkCount > 0 {
+		if _, err := db.ExecContext(ctx, findLinks); err != nil {
+			return err
+		}
+		var twice Tally
+		row := db.QueryRowContext(ctx, `SELECT coalesce(sum(size),0), coalesce(sum(allocated),0) FROM entries
+			WHERE id IN (SELECT id FROM linked) AND link IS NOT NULL`)
+		if err := row.Scan(&twice.Bytes, &twice.Allocated); err != nil {
+			return err
+		}
+		w.total.Bytes -= twice.Bytes
+		w.total.Allocated -= twice.Allocated
+	}
+	total := fmt.Sprintf("%d %d %d %d", w.total.Entries, w.total.Files, w.total.Bytes, w.total.Allocated)
+	_, err = db.ExecContext(ctx, "DROP TABLE linked; INSERT INTO meta VALUES (?,?), (?,?); COMMIT", MetaDigest, digest, metaTotal, total)
+	return err
 }
 
 // Abort throws the new inventory away. It does nothing after Commit.
 func (w *Writer) Abort() {
-	if w.tx != nil {
-		w.tx.Rollback()
-		w.tx = nil
-	}
-	if w.db != nil {
-		w.db.Close()
-		w.db = nil
+	if w.file != nil {
+		w.file.Close()
+		w.file = nil
 		remove(w.temp)
 	}
+}
+
+// ahead has the system begin to write what was written, so that little is left
+// to wait for at the end. That is a hint, whose failure tells nothing.
+type ahead struct {
+	*os.File
+	written, begun int64
+}
+
+const aheadStep = 16 << 20
+
+// Write implements io.Writer.
+func (a *ahead) Write(b []byte) (int, error) {
+	n, err := a.File.Write(b)
+	if a.written += int64(n); a.written-a.begun >= aheadStep {
+		_ = unix.SyncFileRange(int(a.File.Fd()), a.begun, a.written-a.begun, unix.SYNC_FILE_RANGE_WRITE)
+		a.begun = a.written
+	}
+	return n, err
 }
 
 func remove(name string) error {
@@ -196,106 +273,4 @@ func remove(name string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func syncFile(name string) error {
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
-// Placement replaces all claims and classes in one transaction: after a crash
-// the old ones are there, or the new ones.
-type Placement struct {
-	tx     *sql.Tx
-	conn   *sql.Conn
-	claim  *sql.Stmt
-	place  *sql.Stmt
-	digest hash.Hash
-}
-
-// BeginPlacement discards the old claims within the transaction that it opens.
-// The caller ends it with Commit or Abort. The catalog may be read meanwhile
-// and shows the old classes.
-func (c *Catalog) BeginPlacement(ctx context.Context) (*Placement, error) {
-	// WAL lets the pass over the entries read while classes are written.
-	if _, err := c.db.ExecContext(ctx, "PRAGMA journal_mode=wal"); err != nil {
-		return nil, fmt.Errorf("claims: %w", err)
-	}
-	conn, err := c.db.Conn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("claims: %w", err)
-	}
-	p := &Placement{conn: conn, digest: sha256.New()}
-	if p.tx, err = conn.BeginTx(ctx, nil); err == nil {
-		_, err = p.tx.ExecContext(ctx, "DELETE FROM placements; DELETE FROM claims;")
-	}
-	if err == nil {
-		p.claim, err = p.tx.PrepareContext(ctx, "INSERT INTO claims (id,class,reach,path,condition,reason,evidence,confidence,by,authority,serves) VALUES (?,?,?,?,?,?,?,?,?,?,?)")
-	}
-	if err == nil {
-		p.place, err = p.tx.PrepareContext(ctx, "INSERT INTO placements (entry,class,claim) VALUES (?,?,?)")
-	}
-	if err != nil {
-		p.Abort()
-		return nil, fmt.Errorf("claims: %w", err)
-	}
-	return p, nil
-}
-
-// Claim stores k under its ID, which the caller gives and which is unique.
-func (p *Placement) Claim(ctx context.Context, k claim.Claim) error {
-	evidence, err := json.Marshal(k.Evidence)
-	if err != nil {
-		return fmt.Errorf("claim %d: %w", k.ID, err)
-	}
-	fmt.Fprintf(p.digest, "claim %d\x00%s\x00%s\x00%s\x00%s\x00%s\x00%s\x00%s\x00%s\x00%d\x00%s\n", k.ID, k.Class, k.Reach, k.Path, k.When, k.Reason, evidence, k.Confidence, k.By, k.Authority, k.Serves)
-	if _, err := p.claim.ExecContext(ctx, k.ID, string(k.Class), string(k.Reach), text(string(k.Path)), null(k.When), k.Reason, string(evidence), string(k.Confidence), k.By, int(k.Authority), null(k.Serves)); err != nil {
-		return fmt.Errorf("claim %d on %s: %w", k.ID, k.Path, err)
-	}
-	return nil
-}
-
-// Place gives the entry its class by the claim that won. Every entry is placed
-// exactly once.
-func (p *Placement) Place(ctx context.Context, entry int64, class claim.Class, claimID int64) error {
-	fmt.Fprintf(p.digest, "%d %s %d\n", entry, class, claimID)
-	if _, err := p.place.ExecContext(ctx, entry, string(class), claimID); err != nil {
-		return fmt.Errorf("place entry %d: %w", entry, err)
-	}
-	return nil
-}
-
-// MetaPlacements is the key under which Commit stores the digest of the claims
-// and classes.
-const MetaPlacements = "placements"
-
-// Commit makes the classes durable and returns the SHA-256 over claims and
-// classes, in hexadecimal.
-func (p *Placement) Commit(ctx context.Context) (string, error) {
-	digest := hex.EncodeToString(p.digest.Sum(nil))
-	_, err := p.tx.ExecContext(ctx, "INSERT INTO meta VALUES (?,?) ON CONFLICT(key) DO UPDATE SET value=excluded.value", MetaPlacements, digest)
-	if err == nil {
-		err = p.tx.Commit()
-	}
-	if err != nil {
-		p.Abort()
-		return "", fmt.Errorf("claims: %w", err)
-	}
-	p.tx = nil
-	if _, err := p.conn.ExecContext(ctx, "PRAGMA wal_checkpoint(truncate)"); err != nil {
-		return "", fmt.Errorf("claims: %w", err)
-	}
-	return digest, p.conn.Close()
-}
-
-// Abort undoes everything. It does nothing after Commit.
-func (p *Placement) Abort() {
-	if p.tx != nil {
-		p.tx.Rollback()
-		p.tx = nil
-	}
-	p.conn.Close()
 }

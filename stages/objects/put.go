@@ -120,8 +120,8 @@ func (r *run) link(ctx context.Context, files *content.Reader, e catalog.Placed)
 
 // path is the path of an entry of class object.
 func (r *run) path(ctx context.Context, id int64) (p hostpath.Path, ok bool, err error) {
-	rows, err := r.cat.Query(ctx, `SELECT CAST(e.path AS BLOB) FROM entries e JOIN placements p ON p.entry = e.id
-		WHERE e.id = ? AND p.class = ?`, id, string(claim.Object))
+	rows, err := r.cat.Query(ctx, `SELECT CAST(e.path AS BLOB) FROM placements p CROSS JOIN entries e ON e.id BETWEEN p.entry AND p.last
+		WHERE e.id = ?1 AND p.entry <= ?1 AND p.last >= ?1 AND p.class = ?2`, id, string(claim.Object))
 	if err != nil {
 		return "", false, fmt.Errorf("inventory: %w", err)
 	}

@@ -63,7 +63,7 @@ type grouped map[claim.Class]map[string][]configFile
 // the lesser problem.
 func (p *planner) configFiles(ctx context.Context) (grouped, error) {
 	rows, err := p.host.cat.Query(ctx, `SELECT e.path, e.size, e.mode, e.uid, e.gid, coalesce(e.package, ''), p.class, p.claim
-		FROM placements p CROSS JOIN entries e ON e.id = p.entry WHERE p.class IN ('config', 'secret') AND e.type = 'f' ORDER BY p.entry`)
+		FROM placements p CROSS JOIN entries e ON e.id BETWEEN p.entry AND p.last WHERE p.class IN ('config', 'secret') AND e.type = 'f' ORDER BY e.id`)
 	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
 	}

@@ -33,7 +33,7 @@ func (p *planner) lookAround(ctx context.Context) error {
 
 func (p *planner) findLow(ctx context.Context) error {
 	rows, err := p.host.cat.Query(ctx, `SELECT p.claim, sum(e.type='f'), sum(CASE WHEN e.type='f' AND e.link IS NULL THEN e.size ELSE 0 END), min(e.id)
-		FROM placements p CROSS JOIN entries e ON e.id = p.entry
+		FROM placements p CROSS JOIN entries e ON e.id BETWEEN p.entry AND p.last
 		WHERE p.claim IN (SELECT id FROM claims WHERE confidence = 'low') GROUP BY p.claim ORDER BY 3 DESC, 4 LIMIT ?`, maxLook)
 	if err != nil {
 		return fmt.Errorf("inventory: %w", err)
@@ -70,7 +70,7 @@ func (p *planner) findLow(ctx context.Context) error {
 }
 
 func (p *planner) findPatched(ctx context.Context) error {
-	rows, err := p.host.cat.Query(ctx, `SELECT e.path FROM entries e JOIN placements p ON p.entry = e.id
+	rows, err := p.host.cat.Query(ctx, `SELECT e.path FROM placements p CROSS JOIN entries e ON e.id BETWEEN p.entry AND p.last
 		WHERE e.state = 'changed' AND p.class = 'image' ORDER BY e.id LIMIT ?`, maxPatched)
 	if err != nil {
 		return fmt.Errorf("inventory: %w", err)
@@ -89,7 +89,7 @@ func (p *planner) findPatched(ctx context.Context) error {
 func (p *planner) sumObjects(ctx context.Context) error {
 	rows, err := p.host.cat.Query(ctx, `SELECT count(*), coalesce(sum(e.type='f'),0),
 		coalesce(sum(CASE WHEN e.type='f' AND e.link IS NULL THEN e.size ELSE 0 END),0), coalesce(max(CASE WHEN e.type='f' THEN e.size ELSE 0 END),0)
-		FROM placements p CROSS JOIN entries e ON e.id = p.entry WHERE p.class = 'object'`)
+		FROM placements p CROSS JOIN entries e ON e.id BETWEEN p.entry AND p.last WHERE p.class = 'object'`)
 	if err != nil {
 		return fmt.Errorf("inventory: %w", err)
 	}

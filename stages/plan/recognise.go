@@ -63,7 +63,11 @@ func (h *host) matching(ctx context.Context, glob string, limit int) ([]hostpath
 	if i := strings.IndexAny(glob, `*?[\`); i >= 0 {
 		prefix = glob[:i]
 	}
-	rows, err := h.cat.Query(ctx, "SELECT path FROM entries WHERE path >= ? AND path < ? ORDER BY id", prefix, prefix+"\U0010ffff")
+	from, to, err := h.cat.Span(prefix)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := h.cat.Query(ctx, "SELECT CAST(path AS TEXT) FROM entries WHERE id >= ? AND id < ? ORDER BY id", from, to)
 	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)
 	}

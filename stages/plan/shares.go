@@ -157,7 +157,7 @@ func (p *planner) shareUsers(ctx context.Context, target hostpath.Path) ([]*serv
 
 // linksInto are symlinks in volumes that lead to the mount point or below it.
 func (p *planner) linksInto(ctx context.Context, target hostpath.Path) ([]hostpath.Path, error) {
-	rows, err := p.host.cat.Query(ctx, `SELECT e.path FROM entries e JOIN placements p ON p.entry = e.id
+	rows, err := p.host.cat.Query(ctx, `SELECT e.path FROM placements p CROSS JOIN entries e ON e.id BETWEEN p.entry AND p.last
 		WHERE e.type = 'l' AND p.class = 'volume' AND (e.target = ? OR e.target >= ? AND e.target < ?) ORDER BY e.id LIMIT 100`,
 		string(target), string(target)+"/", string(target)+"0")
 	if err != nil {

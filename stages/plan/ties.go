@@ -2,10 +2,12 @@ package plan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
@@ -148,8 +150,14 @@ func (p *planner) mayWrite(ctx context.Context, s *service, root hostpath.Path, 
 		if id.uid == 0 {
 			return true, nil
 		}
-		ok, err := p.host.writable(ctx, id, "e.id >= (SELECT id FROM entries WHERE path = ?) AND e.id < (SELECT id FROM entries WHERE path = ?) + ?",
-			string(root), string(root), max(entries, 1))
+		at, err := p.host.cat.Find(root)
+		if errors.Is(err, catalog.ErrNoPath) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		ok, err := p.host.writable(ctx, id, "e.id >= ? AND e.id < ?", at.ID, at.ID+max(entries, 1))
 		if ok || err != nil {
 			return ok, err
 		}

@@ -242,8 +242,11 @@ func (p *planner) objectDirectory(ctx context.Context, path hostpath.Path) (host
 	if entry.Type != tree.Directory || tooWide(dir) {
 		return "", false, nil
 	}
-	rows, err := p.host.cat.Query(ctx, `SELECT 1 FROM entries e JOIN placements p ON p.entry = e.id
-		WHERE e.path > ? AND e.path < ? AND p.class = 'object' LIMIT 1`, string(dir)+"/", string(dir)+"0")
+	from, to, err := p.host.cat.Span(string(dir) + "/")
+	if err != nil {
+		return "", false, err
+	}
+	rows, err := p.host.cat.Query(ctx, "SELECT 1 FROM placements WHERE last >= ? AND entry < ? AND class = 'object' LIMIT 1", from, to)
 	if err != nil {
 		return "", false, fmt.Errorf("inventory: %w", err)
 	}

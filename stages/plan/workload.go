@@ -176,7 +176,7 @@ type fileKind struct{ uid, gid, mode uint32 }
 // imageKinds are the owners and modes of all directories and files of class
 // image: few, however many files there are.
 func (h *host) imageKinds(ctx context.Context) ([]fileKind, error) {
-	rows, err := h.cat.Query(ctx, `SELECT DISTINCT e.uid, e.gid, e.mode & 146 FROM placements p CROSS JOIN entries e ON e.id = p.entry
+	rows, err := h.cat.Query(ctx, `SELECT DISTINCT e.uid, e.gid, e.mode & 146 FROM placements p CROSS JOIN entries e ON e.id BETWEEN p.entry AND p.last
 		WHERE p.class = 'image' AND e.type IN ('d','f')`)
 	if err != nil {
 		return nil, fmt.Errorf("inventory: %w", err)

@@ -88,30 +88,21 @@ func places(ctx context.Context, cat *catalog.Catalog) ([]Place, error) {
 		class claim.Class
 	}
 	sums := map[key]*Place{}
-	rows, err := cat.Query(ctx, `SELECT e.path, p.class, e.size FROM entries e JOIN placements p ON p.entry=e.id
-		WHERE e.type='f' AND e.link IS NULL AND e.size>0`)
-	if err != nil {
-		return nil, fmt.Errorf("places: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var path []byte
-		var class claim.Class
-		var size int64
-		if err := rows.Scan(&path, &class, &size); err != nil {
+	for e, err := range cat.Entries(ctx, catalog.Filter{}) {
+		if err != nil {
 			return nil, fmt.Errorf("places: %w", err)
 		}
-		k := key{ancestor(hostpath.Path(path), placeDepth), class}
+		if e.Bytes() == 0 || e.Class == "" {
+			continue
+		}
+		k := key{ancestor(e.Path, placeDepth), e.Class}
 		p := sums[k]
 		if p == nil {
 			p = &Place{Path: k.dir, Class: k.class}
 			sums[k] = p
 		}
 		p.Entries++
-		p.Bytes += size
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("places: %w", err)
+		p.Bytes += e.Size
 	}
 	out := make([]Place, 0, len(sums))
 	for _, p := range sums {
@@ -152,7 +143,7 @@ const mostReasons = 40
 func reasons(ctx context.Context, cat *catalog.Catalog, class claim.Class) ([]Reasoned, error) {
 	rows, err := cat.Query(ctx, `SELECT c.reason, c.by, CAST(c.path AS TEXT), count(*),
 		sum(CASE WHEN e.type='f' AND e.link IS NULL THEN e.size ELSE 0 END) AS bytes
-		FROM placements p JOIN entries e ON e.id=p.entry JOIN claims c ON c.id=p.claim
+		FROM placements p CROSS JOIN entries e ON e.id BETWEEN p.entry AND p.last JOIN claims c ON c.id=p.claim
 		WHERE p.class=? GROUP BY c.id ORDER BY bytes DESC, c.id LIMIT ?`, string(class), mostReasons)
 	if err != nil {
 		return nil, fmt.Errorf("reasons of %s: %w", class, err)

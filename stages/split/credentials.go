@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/statelift/statelift/pipeline/atomicfile"
+	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/credential"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -55,24 +56,23 @@ func (s *run) credentials(ctx context.Context) error {
 		return nil
 	}
 	for next := int64(1); ; {
-		list, err := s.view.query(ctx, "WHERE id >= ? AND type = 'f' AND size > 0 AND problem IS NULL AND (package IS NULL OR state IN ('changed','conffile-changed')) ORDER BY id LIMIT 512", next)
-		if err != nil {
-			return err
-		}
-		if len(list) == 0 {
-			return flush()
-		}
-		for _, n := range list {
-			if n.id < next {
+		skipped := false
+		for n, err := range s.view.from(ctx, next) {
+			if err != nil {
+				return err
+			}
+			if n.typ != tree.Regular || n.size == 0 || n.problem != "" || n.pkg != "" && n.state != catalog.Changed && n.state != catalog.ConffileChanged {
 				continue
 			}
-			next = n.id + 1
 			w, _ := r.Winner(n.subject())
 			if !readable(n, w) {
 				// A volume may hold a million files: pass over the whole of it.
 				if w.Class == claim.Volume {
-					if next, err = s.passOver(ctx, r, n, next); err != nil {
+					if next, err = s.passOver(ctx, r, n, n.id+1); err != nil {
 						return err
+					}
+					if skipped = next > n.id+1; skipped {
+						break
 					}
 				}
 				continue
@@ -82,6 +82,9 @@ func (s *run) credentials(ctx context.Context) error {
 					return err
 				}
 			}
+		}
+		if !skipped {
+			return flush()
 		}
 	}
 }

@@ -22,12 +22,12 @@ func (s *run) nature(ctx context.Context) error {
 		Reason: "nobody claims it, and unknown data is never dropped", Confidence: claim.Low,
 		By: "rule nature/unclaimed", Authority: claim.ByNobody,
 	})
-	list, err := s.view.query(ctx, "WHERE fs IS NOT NULL ORDER BY id")
+	list, err := s.cat.Mounted(ctx)
 	if err != nil {
 		return err
 	}
-	for _, n := range list {
-		s.claims.add(s.mounted(n))
+	for _, e := range list {
+		s.claims.add(s.mounted(nodeOf(&e)))
 	}
 	return nil
 }

@@ -63,10 +63,7 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, src handoff.Source, 
 		return handoff.Split{}, &pipeline.InputError{What: "source " + src.Spec, Err: err}
 	}
 	defer root.Close()
-	r := &run{decisions: s.options.Decisions, profiles: s.profiles, rules: s.rules, env: env, cat: cat, root: root}
-	if r.view, err = newView(ctx, cat); err != nil {
-		return handoff.Split{}, fmt.Errorf("split: %w", err)
-	}
+	r := &run{decisions: s.options.Decisions, profiles: s.profiles, rules: s.rules, env: env, cat: cat, root: root, view: newView(cat)}
 	if r.host, err = readHost(ctx, cat, inv.OS); err != nil {
 		return handoff.Split{}, fmt.Errorf("split: %w", err)
 	}

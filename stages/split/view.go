@@ -3,9 +3,8 @@ package split
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"errors"
-	"fmt"
+	"iter"
 	"strings"
 	"sync"
 
@@ -67,50 +66,35 @@ func (n node) subject() claim.Subject {
 // shipped is true for a file that is as its package shipped it.
 func (n node) shipped() bool { return n.state == catalog.Same || n.state == catalog.ConffileSame }
 
-const nodeColumns = "SELECT id, path, type, mode, uid, gid, size, allocated, link, mtime, ctime, dev, ino, package, state, fs, problem FROM entries "
-
-func newView(ctx context.Context, cat *catalog.Catalog) (*view, error) {
-	v := &view{cat: cat, listed: map[hostpath.Path][]node{}}
-	list, err := v.query(ctx, "ORDER BY id DESC LIMIT 1")
-	if err != nil {
-		return nil, err
-	}
-	if len(list) > 0 {
-		v.last = list[0].id
-	}
-	return v, nil
+func newView(cat *catalog.Catalog) *view {
+	return &view{cat: cat, last: cat.Last(), listed: map[hostpath.Path][]node{}}
 }
 
-func (v *view) query(ctx context.Context, where string, args ...any) ([]node, error) {
-	rows, err := v.cat.Query(ctx, nodeColumns+where, args...)
-	if err != nil {
-		return nil, fmt.Errorf("inventory: %w", err)
+func nodeOf(e *catalog.Entry) node {
+	return node{
+		id: e.ID, path: e.Path, typ: e.Type, mode: e.Mode, uid: e.UID, gid: e.GID, size: e.Size, allocated: e.Allocated, link: e.Link,
+		changed: change{e.Mtime, e.Ctime, int64(e.Dev), int64(e.Ino)}, pkg: e.Package, state: e.State, fs: e.FS, problem: e.Problem,
 	}
-	defer rows.Close()
-	var out []node
-	for rows.Next() {
-		n, err := scanNode(rows)
-		if err != nil {
-			return nil, fmt.Errorf("inventory: %w", err)
+}
+
+// from yields the entries from the ID on.
+func (v *view) from(ctx context.Context, id int64) iter.Seq2[node, error] {
+	return func(yield func(node, error) bool) {
+		rows := v.cat.Rows(id, false)
+		var e catalog.Entry
+		for n := 1; rows.Next(&e); n++ {
+			if n%streamBatch == 0 && ctx.Err() != nil {
+				yield(node{}, ctx.Err())
+				return
+			}
+			if !yield(nodeOf(&e), nil) {
+				return
+			}
 		}
-		out = append(out, n)
+		if err := rows.Err(); err != nil {
+			yield(node{}, err)
+		}
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("inventory: %w", err)
-	}
-	return out, nil
-}
-
-func scanNode(rows *sql.Rows) (n node, err error) {
-	var typ, path, pkg, state, fs, problem sql.RawBytes
-	var link sql.NullInt64
-	if err := rows.Scan(&n.id, &path, &typ, &n.mode, &n.uid, &n.gid, &n.size, &n.allocated, &link,
-		&n.changed.mtime, &n.changed.ctime, &n.changed.dev, &n.changed.ino, &pkg, &state, &fs, &problem); err != nil {
-		return n, err
-	}
-	n.path, n.typ, n.link = hostpath.Path(path), tree.Type(typ), link.Int64
-	n.pkg, n.state, n.fs, n.problem = string(pkg), catalog.State(state), string(fs), string(problem)
-	return n, nil
 }
 
 // streamBatch is how many entries are read ahead of those who judge them.
@@ -138,11 +122,6 @@ func (v *view) stream(ctx context.Context, visit func([]node) error) error {
 }
 
 func (v *view) read(ctx context.Context, batches chan<- []node) error {
-	rows, err := v.cat.Query(ctx, nodeColumns+"ORDER BY id")
-	if err != nil {
-		return fmt.Errorf("inventory: %w", err)
-	}
-	defer rows.Close()
 	send := func(b []node) error {
 		select {
 		case batches <- b:
@@ -152,10 +131,9 @@ func (v *view) read(ctx context.Context, batches chan<- []node) error {
 		}
 	}
 	batch := make([]node, 0, streamBatch)
-	for rows.Next() {
-		n, err := scanNode(rows)
+	for n, err := range v.from(ctx, 1) {
 		if err != nil {
-			return fmt.Errorf("inventory: %w", err)
+			return err
 		}
 		if batch = append(batch, n); len(batch) == cap(batch) {
 			if err := send(batch); err != nil {
@@ -164,61 +142,30 @@ func (v *view) read(ctx context.Context, batches chan<- []node) error {
 			batch = make([]node, 0, streamBatch)
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("inventory: %w", err)
-	}
 	return send(batch)
 }
 
 // at finds one path.
-func (v *view) at(ctx context.Context, p hostpath.Path) (node, bool, error) {
-	e, err := v.cat.Lookup(ctx, p)
+func (v *view) at(_ context.Context, p hostpath.Path) (node, bool, error) {
+	e, err := v.cat.Find(p)
 	switch {
 	case errors.Is(err, catalog.ErrNoPath):
 		return node{}, false, nil
 	case err != nil:
 		return node{}, false, err
 	}
-	return node{id: e.ID, path: e.Path, typ: e.Type, mode: e.Mode, uid: e.UID, gid: e.GID, size: e.Size, allocated: e.Allocated, link: e.Link, pkg: e.Package, state: e.State, fs: e.FS, problem: e.Problem}, true, nil
+	return nodeOf(&e), true, nil
 }
 
 // after is the ID of the first entry behind the subtree of n.
-func (v *view) after(ctx context.Context, n node) (int64, error) {
+func (v *view) after(_ context.Context, n node) (int64, error) {
 	if n.typ != tree.Directory {
 		return n.id + 1, nil
 	}
-	within := func(id int64) (bool, error) {
-		if id > v.last {
-			return false, nil
-		}
-		list, err := v.query(ctx, "WHERE id = ?", id)
-		return err == nil && len(list) == 1 && list[0].path.Within(n.path), err
+	if n.path == hostpath.Root {
+		return v.last + 1, nil
 	}
-	in, step := n.id, int64(1)
-	for {
-		ok, err := within(in + step)
-		if err != nil {
-			return 0, err
-		}
-		if !ok {
-			break
-		}
-		in, step = in+step, step*2
-	}
-	out := in + step // in is within, out is not
-	for out-in > 1 {
-		mid := in + (out-in)/2
-		ok, err := within(mid)
-		if err != nil {
-			return 0, err
-		}
-		if ok {
-			in = mid
-		} else {
-			out = mid
-		}
-	}
-	return out, nil
+	return v.cat.After(n.id, n.path)
 }
 
 // children lists at most limit entries that lie directly in dir; more tells
@@ -249,32 +196,29 @@ func (v *view) list(ctx context.Context, dir hostpath.Path, limit int) (list []n
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	next := d.id + 1
-	for {
-		batch, err := v.query(ctx, "WHERE id >= ? ORDER BY id LIMIT 64", next)
-		if err != nil {
-			return nil, false, err
-		}
-		if len(batch) == 0 {
-			return list, false, nil
-		}
-		for _, n := range batch {
-			if n.id < next {
-				continue
-			}
-			if !n.path.Within(dir) || n.path == dir {
+	for next := d.id + 1; ; {
+		skipped := false
+		for n, err := range v.from(ctx, next) {
+			switch {
+			case err != nil:
+				return nil, false, err
+			case !n.path.Within(dir):
 				return list, false, nil
-			}
-			if len(list) == limit {
+			case len(list) == limit:
 				return list, true, nil
 			}
 			list = append(list, n)
-			next = n.id + 1
 			if n.typ == tree.Directory {
 				if next, err = v.after(ctx, n); err != nil {
 					return nil, false, err
 				}
+				if skipped = next > n.id+1; skipped {
+					break
+				}
 			}
+		}
+		if !skipped {
+			return list, false, nil
 		}
 	}
 }
@@ -286,29 +230,29 @@ func (v *view) walk(ctx context.Context, dir hostpath.Path, limit int, visit fun
 	if err != nil || !ok {
 		return err
 	}
-	next := d.id + 1
-	for limit > 0 {
-		batch, err := v.query(ctx, "WHERE id >= ? ORDER BY id LIMIT 256", next)
-		if err != nil || len(batch) == 0 {
-			return err
-		}
-		for _, n := range batch {
-			if n.id < next {
-				continue
+	for next := d.id + 1; ; {
+		skipped := false
+		for n, err := range v.from(ctx, next) {
+			if err != nil {
+				return err
 			}
 			if !n.path.Within(dir) || limit == 0 {
 				return nil
 			}
 			limit--
-			next = n.id + 1
 			if !visit(n) && n.typ == tree.Directory {
 				if next, err = v.after(ctx, n); err != nil {
 					return err
 				}
+				if skipped = next > n.id+1; skipped {
+					break
+				}
 			}
 		}
+		if !skipped {
+			return nil
+		}
 	}
-	return nil
 }
 
 // glob lists at most limit entries that match a pattern without **.

@@ -182,6 +182,15 @@ func TestDamage(t *testing.T) {
 			}
 		}
 	}
+	// One entry gets a run of its own.
+	reclassed := func(path, class string) func(*testing.T, lifted) {
+		return shell(`sqlite3 inventory.db "BEGIN;
+			CREATE TEMP TABLE x AS SELECT e.id, p.entry, p.last, p.class, p.claim FROM entries e JOIN placements p ON e.id BETWEEN p.entry AND p.last WHERE e.path='` + path + `';
+			DELETE FROM placements WHERE entry=(SELECT entry FROM x);
+			INSERT INTO placements SELECT entry, id-1, class, claim FROM x WHERE entry<id;
+			INSERT INTO placements SELECT id, id, '` + class + `', claim FROM x;
+			INSERT INTO placements SELECT id+1, last, class, claim FROM x WHERE last>id; COMMIT"`)
+	}
 	image := func(l lifted, name string) handoff.Image {
 		i := slices.IndexFunc(l.made.Images.Images, func(i handoff.Image) bool { return i.Name == name })
 		return l.made.Images.Images[i]
@@ -264,13 +273,13 @@ func TestDamage(t *testing.T) {
 			func(lifted) []string { return []string{"seed app-data"} },
 		},
 		"a class": {
-			shell(`sqlite3 inventory.db "UPDATE placements SET class='drop' WHERE entry=(SELECT id FROM entries WHERE path='/usr/bin/tool')"`),
+			reclassed("/usr/bin/tool", "drop"),
 			func(lifted) []string {
 				return []string{"balance all classes", "image legacy-app", "image legacy-nightly", "image legacy-other"}
 			},
 		},
 		"an object more in the inventory": {
-			shell(`sqlite3 inventory.db "UPDATE placements SET class='object' WHERE entry=(SELECT id FROM entries WHERE path='/home/u')"`),
+			reclassed("/home/u", "object"),
 			func(l lifted) []string { return []string{"balance all classes", whole(l), "object /home/u"} },
 		},
 	} {

@@ -45,7 +45,7 @@ func partitionPackages(ctx context.Context, c *catalog.Catalog) (partition, erro
 		}
 	}
 	rows, err := c.Query(ctx, `SELECT e.package, sum(CASE WHEN e.type='f' AND e.link IS NULL THEN e.size ELSE 0 END)
-		FROM entries e JOIN placements p ON p.entry = e.id
+		FROM placements p CROSS JOIN entries e ON e.id BETWEEN p.entry AND p.last
 		WHERE p.class = 'image' AND e.package IS NOT NULL AND coalesce(e.state,'') NOT IN ('changed', 'conffile-changed')
 		GROUP BY e.package ORDER BY e.package`)
 	if err != nil {
