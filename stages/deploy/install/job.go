@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -32,22 +34,48 @@ func (r *run) copy(ctx context.Context, v *volume) error {
 		if err != nil {
 			return err
 		}
-		job, err := r.await(ctx, v, v.job.GetName(), uid)
-		if err != nil {
-			return err
-		}
-		receipt, err := r.collect(ctx, v, uid)
-		switch {
-		case err == nil:
+		job, receipt, err := r.outcome(ctx, v, uid)
+		if err == nil {
 			v.state.Receipt = &receipt
 			r.bar.done(v)
 			r.Log.Info("volume is filled", "volume", v.Name, "proved", receipt.Proved, "files", receipt.Files, "bytes", receipt.Bytes, "took", took(job))
 			return r.keep(ctx, v.Name, v.state)
-		case n == attempts:
+		}
+		var lost errLost
+		if !errors.As(err, &lost) || n == attempts {
 			return err
 		}
 		r.Log.Warn("the Job is run again, and proves again", "volume", v.Name, "because", err)
+		// It stays as it is, for ever without its receipt, until it is made anew.
+		if err := r.dropJob(ctx, v, uid); err != nil {
+			return err
+		}
 	}
+}
+
+// errLost says that a Job came to an end, or was taken away, and there is no
+// receipt to be had of it.
+type errLost struct{ why string }
+
+func (e errLost) Error() string { return e.why }
+
+// outcome waits for the Job and fetches its receipt.
+func (r *run) outcome(ctx context.Context, v *volume, uid types.UID) (job *batchv1.Job, receipt handoff.Receipt, err error) {
+	job, err = r.await(ctx, v, v.job.GetName(), uid)
+	if err == nil {
+		receipt, err = r.collect(ctx, v, uid)
+	}
+	return job, receipt, err
+}
+
+// dropJob removes the Job if it is still there.
+func (r *run) dropJob(ctx context.Context, v *volume, uid types.UID) error {
+	live, err := r.cluster.Live(ctx, cluster.RefOf(v.job))
+	if err != nil || live == nil || live.GetUID() != uid {
+		return err
+	}
+	r.saveLogs(ctx, v.Name, r.view.JobPods(uid))
+	return r.removeObject(ctx, live)
 }
 
 // share has a large volume filled by several Pods side by side, if that was asked
@@ -127,11 +155,6 @@ func alive(p *corev1.Pod) bool {
 	return p.Status.Phase == corev1.PodRunning || p.Status.Phase == corev1.PodSucceeded
 }
 
-// errGone says that somebody removed a Job that is waited for.
-type errGone struct{ name string }
-
-func (e errGone) Error() string { return "Job " + e.name + " was removed by somebody" }
-
 // await waits until a Job has come to its end, and says what is in the way as
 // soon as it shows.
 func (r *run) await(ctx context.Context, v *volume, name string, uid types.UID) (*batchv1.Job, error) {
@@ -162,7 +185,7 @@ func (r *run) await(ctx context.Context, v *volume, name string, uid types.UID) 
 				return nil, err
 			}
 		} else if seen {
-			return nil, errGone{name}
+			return nil, errLost{"Job " + name + " was removed by somebody"}
 		}
 		if err := r.pause(ctx, changed); err != nil {
 			return nil, err
@@ -232,21 +255,29 @@ func (r *run) failed(ctx context.Context, v *volume, job *batchv1.Job, pods []*c
 }
 
 // collect reads the receipt from the log of the Pod that made the copy, and
-// compares it with what the Pod's termination message says and with the seed.
+// compares it with what the Pod's termination message says and with the seed. It
+// asks the cluster itself: what the watch has of the Pods may lag behind what it
+// has of the Job.
 func (r *run) collect(ctx context.Context, v *volume, uid types.UID) (handoff.Receipt, error) {
-	pods := r.view.JobPods(uid)
+	pods, err := r.cluster.Pods(ctx, map[string]string{batchv1.ControllerUidLabel: string(uid)})
+	if err != nil {
+		return handoff.Receipt{}, err
+	}
 	// The last one that ended.
-	slices.SortFunc(pods, func(a, b *corev1.Pod) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
-	for _, p := range pods {
-		short, ok := shortReceipt(p)
+	slices.SortFunc(pods, func(a, b corev1.Pod) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
+	for i := range pods {
+		short, ok := shortReceipt(&pods[i])
 		if !ok {
 			continue
 		}
-		receipt, err := r.readReceipt(ctx, p.Name)
+		receipt, err := r.readReceipt(ctx, pods[i].Name)
+		if apierrors.IsNotFound(err) {
+			break // removed since
+		}
 		if err != nil {
 			return receipt, err
 		}
 		return receipt, r.checkReceipt(ctx, receipt, short, v)
 	}
-	return handoff.Receipt{}, fmt.Errorf("the Pod of Job %s is gone, and the receipt with it", v.job.GetName())
+	return handoff.Receipt{}, errLost{fmt.Sprintf("the Pod of Job %s is gone, and the receipt with it", v.job.GetName())}
 }

@@ -5,6 +5,7 @@ package install_test
 import (
 	"math/rand/v2"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 )
@@ -49,6 +50,39 @@ func TestKilled(t *testing.T) {
 	t.Cleanup(func() { calm.Try("", "delete", "namespace", calm.namespace, "--wait=false", "--ignore-not-found") })
 	calm.statelift(t, calm.args()...)
 	calm.sameReceipts(t, disturbed)
+}
+
+// TestReceiptLost: copies that were made while nobody watched, and whose Pods are
+// gone, are proved again.
+func TestReceiptLost(t *testing.T) {
+	l := newLift(t)
+	l.statelift(t, l.args("--until", "manifests")...)
+	cmd := l.command(t, "run", "-w", l.workspace)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		if jobs, _ := l.Try("", "-n", l.namespace, "get", "jobs", "-o", "name"); strings.Contains(jobs, "copy-srv-papers") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no copy Job was made")
+		}
+	}
+	cmd.Process.Kill()
+	<-ended
+	jobs := strings.Fields(l.Run(t, "-n", l.namespace, "get", "jobs", "-o", "name"))
+	l.Run(t, append([]string{"-n", l.namespace, "wait", "--for=condition=complete", "--timeout=2m"}, jobs...)...)
+	l.Run(t, "-n", l.namespace, "delete", "pod", "--all")
+
+	out := l.statelift(t, "run", "-w", l.workspace)
+	if !strings.Contains(out, "the Job is run again, and proves again") {
+		t.Errorf("the receipts were not lost, or nobody was told:\n%s", out)
+	}
+	l.noCredentials(t)
+	l.arrived(t, "srv/papers", "small-srv-papers")
 }
 
 // TestRehearsalSaysTheSame: the proof of a copy in the cluster is that of the

@@ -83,6 +83,9 @@ func (r *run) lookAt(ctx context.Context, w *running) error {
 		return err
 	}
 	s := diagnose.Scene{Owner: w.object.GetKind() + " " + w.object.GetName(), Want: at.want, Pods: pods}
+	if w.object.GetKind() == "Deployment" {
+		s.Deployment = r.view.Deployment(w.object.GetName())
+	}
 	about := []types.UID{at.uid}
 	for _, p := range pods {
 		about = append(about, p.UID)
@@ -118,8 +121,6 @@ func (r *run) standing(u *unstructured.Unstructured) (standing, bool) {
 		return standing{}, false
 	}
 	want := replicas(d.Spec.Replicas)
-	// The Pods of a Deployment are its ReplicaSets': events about those are not
-	// asked for, FailedCreate shows as a condition.
 	return standing{uid: d.UID, match: d.Spec.Selector.MatchLabels, want: int(want),
 		ready: d.Status.UpdatedReplicas == want && d.Status.AvailableReplicas == want && d.Status.Replicas == want}, true
 }

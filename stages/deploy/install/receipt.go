@@ -59,7 +59,7 @@ func (r *run) readReceipt(ctx context.Context, pod string) (receipt handoff.Rece
 		return receipt, err
 	}
 	if found == "" {
-		return receipt, fmt.Errorf("the log of Pod %s holds no receipt", pod)
+		return receipt, errLost{fmt.Sprintf("the log of Pod %s holds no receipt", pod)}
 	}
 	if err := json.Unmarshal([]byte(found), &receipt); err != nil {
 		return receipt, fmt.Errorf("the receipt in the log of Pod %s: %w", pod, err)
