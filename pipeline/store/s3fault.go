@@ -22,6 +22,10 @@ var (
 	errNotImplemented = errors.New("the server does not know this request")
 )
 
+// noSuchUser is what versitygw says of an access key that it does not know, with
+// the status 404; S3's own InvalidAccessKeyId comes with 403.
+const noSuchUser = "XAdminUserNotFound"
+
 // maxPause is the longest wait between two attempts.
 const maxPause = 10 * time.Second
 
@@ -83,7 +87,7 @@ func plain(err error) error {
 		kind = errors.New("the clocks of this machine and of the server differ too much")
 	case r.StatusCode == http.StatusPreconditionFailed:
 		kind = fmt.Errorf("the object was replaced meanwhile: %w", ErrMismatch)
-	case r.StatusCode == http.StatusForbidden || r.StatusCode == http.StatusUnauthorized:
+	case r.StatusCode == http.StatusForbidden || r.StatusCode == http.StatusUnauthorized || r.Code == noSuchUser:
 		kind = errDenied
 	default:
 		return &response{ErrorResponse: r}

@@ -282,7 +282,7 @@ func TestS3Final(t *testing.T) {
 	}{
 		"no bucket":       {"s3://elsewhere/x?region=us-east-1&endpoint=" + server.Endpoint, env(), "the bucket does not exist"},
 		"wrong secret":    {server.Spec("", "x"), env("AWS_SECRET_ACCESS_KEY", "quite-wrong-secret"), "access denied"},
-		"wrong key":       {server.Spec("", "x"), env("AWS_ACCESS_KEY_ID", "nobody"), "access key"},
+		"wrong key":       {server.Spec("", "x"), env("AWS_ACCESS_KEY_ID", "nobody"), "access denied: check the credentials"},
 		"no credentials":  {server.Spec("", "x"), func(string) string { return "" }, "no credentials"},
 		"half of them":    {server.Spec("", "x"), env("AWS_SECRET_ACCESS_KEY", ""), "only one of"},
 		"nobody listens":  {server.Spec("http://127.0.0.1:1", "x"), env(), "refused"},

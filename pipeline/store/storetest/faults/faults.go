@@ -33,6 +33,7 @@ const (
 	CorruptRequest       // one byte of the request's body is flipped
 	Missing              // 404 without a body
 	NoUpload             // 404 NoSuchUpload
+	Unauthorized         // 401, whatever the credentials, as registries ask for a password
 	NoChecksums          // the answer tells no checksums, as servers that keep none
 )
 
@@ -45,7 +46,7 @@ type Request struct {
 
 // Proxy stands between a client and a server.
 type Proxy struct {
-	URL string // http://127.0.0.1:PORT
+	URL string // http://ADDRESS:PORT
 
 	mu       sync.Mutex
 	decide   func(*http.Request) Fault
@@ -56,6 +57,12 @@ type Proxy struct {
 // New starts a proxy for the server at target that lets everything pass. It
 // stops when the test ends.
 func New(t testing.TB, target string) *Proxy {
+	t.Helper()
+	return At(t, "127.0.0.1", target)
+}
+
+// At is [New] at an address that others than this machine reach.
+func At(t testing.TB, address, target string) *Proxy {
 	t.Helper()
 	u, err := url.Parse(target)
 	if err != nil {
@@ -74,6 +81,12 @@ func New(t testing.TB, target string) *Proxy {
 	}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.serve(pass, w, r) }))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(address, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Listener.Close()
+	s.Listener = listener
 	s.Start()
 	p.URL = s.URL
 	t.Cleanup(func() {
@@ -134,6 +147,10 @@ func (p *Proxy) serve(pass http.Handler, w http.ResponseWriter, r *http.Request)
 	case Missing:
 		io.Copy(io.Discard, r.Body)
 		w.WriteHeader(http.StatusNotFound)
+	case Unauthorized:
+		io.Copy(io.Discard, r.Body)
+		w.Header().Set("WWW-Authenticate", `Basic realm="lift"`)
+		w.WriteHeader(http.StatusUnauthorized)
 	case Unavailable:
 		io.Copy(io.Discard, r.Body)
 		w.WriteHeader(http.StatusBadGateway)
