@@ -117,6 +117,12 @@ func (s *stage) scene() (diagnose.Scene, []diagnose.Finding) {
 	if out.Job != nil {
 		about = append(about, out.Job.UID)
 	}
+	if out.Deployment = s.view.Deployment("it"); out.Deployment != nil {
+		about, out.Owner = append(about, out.Deployment.UID), "Deployment it"
+	}
+	if set := s.view.StatefulSet("it"); set != nil {
+		about, out.Owner = append(about, set.UID), "StatefulSet it"
+	}
 	for _, p := range out.Pods {
 		about = append(about, p.UID)
 	}
@@ -151,6 +157,10 @@ func write(t *testing.T, name string, s diagnose.Scene) {
 	if s.Job != nil {
 		s.Job = s.Job.DeepCopy()
 		s.Job.ManagedFields, s.Job.Annotations = nil, nil
+	}
+	if s.Deployment != nil {
+		s.Deployment = s.Deployment.DeepCopy()
+		s.Deployment.ManagedFields, s.Deployment.Annotations = nil, nil
 	}
 	for i := range s.Pods {
 		s.Pods[i] = s.Pods[i].DeepCopy()

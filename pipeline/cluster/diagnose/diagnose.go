@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 )
@@ -52,12 +53,13 @@ func (f Finding) String() string {
 
 // Scene is what is known of one thing that is waited for. Any part may be nil.
 type Scene struct {
-	Job    *batchv1.Job
-	Owner  string // KIND NAME of another controller of the Pods
-	Want   int    // how many Pods it should have
-	Pods   []*corev1.Pod
-	Claims []*corev1.PersistentVolumeClaim // that the Pods mount
-	Events []*corev1.Event                 // about any of these
+	Job        *batchv1.Job
+	Deployment *appsv1.Deployment
+	Owner      string // KIND NAME of another controller of the Pods
+	Want       int    // how many Pods it should have
+	Pods       []*corev1.Pod
+	Claims     []*corev1.PersistentVolumeClaim // that the Pods mount
+	Events     []*corev1.Event                 // about any of these, and about Owner
 }
 
 // Explain lists what is in the way, the worst first; nothing when all goes on as
@@ -78,6 +80,9 @@ func Explain(s Scene) []Finding {
 		}
 	}
 	out = append(out, refused(s)...)
+	if s.Deployment != nil {
+		out = append(out, deployment(s)...)
+	}
 	slices.SortStableFunc(out, func(a, b Finding) int { return cmp.Compare(b.Level, a.Level) })
 	return slices.Compact(out)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -119,6 +120,45 @@ func TestMendedFaults(t *testing.T) {
 	s.Pods = []*corev1.Pod{{Status: corev1.PodStatus{Phase: corev1.PodRunning}}}
 	if list := diagnose.Explain(s); len(list) > 0 {
 		t.Errorf("there is a Pod by now: %v", list)
+	}
+}
+
+// TestRefusals are the words of admission plug-ins that the test cluster does not
+// have (k8s.io/apiserver/pkg/admission/plugin/webhook/errors, …/policy/validating).
+func TestRefusals(t *testing.T) {
+	for _, tt := range []struct {
+		message, what string
+		level         diagnose.Level
+	}{
+		{`admission webhook "rules.example.org" denied the request: no`, "webhook of the cluster refuses", diagnose.Stuck},
+		{`Internal error occurred: failed calling webhook "rules.example.org": failed to call webhook: Post "https://rules.ns.svc:443/?timeout=10s": no endpoints available for service "rules"`, "does not answer", diagnose.Doubtful},
+		{`pods "it-0" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no`, "admission policy of the cluster refuses", diagnose.Stuck},
+		{`pods "it-0" is forbidden: something`, "the cluster refuses", diagnose.Stuck},
+	} {
+		d := &appsv1.Deployment{Status: appsv1.DeploymentStatus{Conditions: []appsv1.DeploymentCondition{
+			{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Reason: "FailedCreate", Message: tt.message},
+		}}}
+		list := diagnose.Explain(diagnose.Scene{Deployment: d, Want: 1})
+		if len(list) != 1 || list[0].Level != tt.level || !strings.Contains(list[0].What, tt.what) {
+			t.Errorf("%s: got %v", tt.message, list)
+		}
+	}
+}
+
+// TestUpdateWithoutRoom: while Pods of before are there or leaving, a quota may
+// have room a moment later.
+func TestUpdateWithoutRoom(t *testing.T) {
+	s := captured(t, "quota of a Deployment")
+	s.Want = 1
+	s.Pods = []*corev1.Pod{{Status: corev1.PodStatus{Phase: corev1.PodRunning}}}
+	if list := diagnose.Explain(s); len(list) != 1 || list[0].Level != diagnose.Doubtful {
+		t.Errorf("got %v", list)
+	}
+	for i := range s.Deployment.Status.Conditions {
+		s.Deployment.Status.Conditions[i].Status = corev1.ConditionFalse
+	}
+	if list := diagnose.Explain(s); len(list) != 0 {
+		t.Errorf("it is mended, and said is %v", list)
 	}
 }
 

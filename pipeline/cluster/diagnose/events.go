@@ -1,8 +1,10 @@
 package diagnose
 
 import (
+	"slices"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -56,6 +58,26 @@ func refused(s Scene) []Finding {
 	return nil
 }
 
+// deployment tells why the ReplicaSet of a Deployment may not make Pods. The
+// events about that are the ReplicaSet's; the controller keeps the last of them as
+// a condition of the Deployment for as long as it holds (apps/v1, ReplicaFailure).
+func deployment(s Scene) []Finding {
+	for _, c := range s.Deployment.Status.Conditions {
+		if c.Type != appsv1.DeploymentReplicaFailure || c.Status != corev1.ConditionTrue {
+			continue
+		}
+		f := refusal(c.Message)
+		f.About, f.Evidence = "Deployment "+s.Deployment.Name, oneLine(c.Message)
+		leaving := slices.ContainsFunc(s.Pods, func(p *corev1.Pod) bool { return p.DeletionTimestamp != nil })
+		if leaving || s.Want > 0 && len(s.Pods) >= s.Want {
+			// In the middle of an update: Pods of before still take up the room.
+			f.Level = min(f.Level, Doubtful)
+		}
+		return []Finding{f}
+	}
+	return nil
+}
+
 // refusal reads the answer of an admission plug-in.
 func refusal(message string) Finding {
 	switch {
@@ -67,8 +89,12 @@ func refusal(message string) Finding {
 			Remedy: "have the quota raised or remove what else uses it, then run again"}
 	case has(message, "usage per Container is", "usage per Pod is"):
 		return Finding{Level: Stuck, What: "a LimitRange of the namespace forbids its Pod", Remedy: "have the LimitRange changed, then run again"}
+	case has(message, "failed calling webhook", "failed to call webhook"):
+		return Finding{Level: Doubtful, What: "an admission webhook of the cluster, without which no Pod is made, does not answer", Remedy: "ask who runs the cluster to bring it up"}
 	case has(message, "admission webhook"):
 		return Finding{Level: Stuck, What: "an admission webhook of the cluster refuses its Pod", Remedy: "ask who runs the cluster what that rule wants"}
+	case has(message, "ValidatingAdmissionPolicy"):
+		return Finding{Level: Stuck, What: "an admission policy of the cluster refuses its Pod", Remedy: "ask who runs the cluster what that rule wants"}
 	case has(message, "error looking up service account"):
 		return Finding{Level: Passing, What: "its ServiceAccount is not there yet"}
 	case has(message, "forbidden"):

@@ -5,7 +5,7 @@ import "github.com/statelift/statelift/pipeline/cluster/diagnose"
 // fault is something that goes wrong in a real cluster.
 type fault struct {
 	name string
-	// yaml makes it, as the Job or StatefulSet "it". PROBE is the bed's image, SPEC
+	// yaml makes it, as the Job, Deployment or StatefulSet "it". PROBE is the bed's image, SPEC
 	// the beginning of a Job with it.
 	yaml string
 	// before are kubectl commands that come first, without the namespace; then are
@@ -50,6 +50,27 @@ spec:
       restartPolicy: OnFailure
       terminationGracePeriodSeconds: 0
 `
+	selected = `
+  replicas: 1
+  selector: {matchLabels: {app: it}}
+  template:
+    metadata: {labels: {app: it}}
+    spec:
+      terminationGracePeriodSeconds: 0
+`
+	deploymentHead = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: it}
+spec:
+` + selected
+	setHead = `
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: it}
+spec:
+  serviceName: it
+` + selected
 	withClaim = `
       volumes:
       - {name: data, persistentVolumeClaim: {claimName: data}}
@@ -96,6 +117,12 @@ func faults() []fault {
 			level: diagnose.Stuck, about: "Job", what: "a LimitRange", remedy: "LimitRange changed"},
 		{name: "Pod Security", before: [][]string{{"label", "namespace", "NAMESPACE", "pod-security.kubernetes.io/enforce=restricted"}}, yaml: job,
 			level: diagnose.Stuck, about: "Job", what: "Pod Security level of the namespace forbids", remedy: "enforce=baseline"},
+		{name: "quota of a Deployment", before: [][]string{{"create", "quota", "q", "--hard=pods=0"}}, yaml: deploymentHead + container,
+			level: diagnose.Stuck, about: "Deployment", what: "a quota of the namespace", remedy: "quota raised"},
+		{name: "Pod Security of a Deployment", before: [][]string{{"label", "namespace", "NAMESPACE", "pod-security.kubernetes.io/enforce=restricted"}}, yaml: deploymentHead + container,
+			level: diagnose.Stuck, about: "Deployment", what: "Pod Security level of the namespace forbids", remedy: "enforce=baseline"},
+		{name: "quota of a StatefulSet", before: [][]string{{"create", "quota", "q", "--hard=pods=0"}}, yaml: setHead + container,
+			level: diagnose.Stuck, about: "StatefulSet", what: "a quota of the namespace", remedy: "quota raised"},
 		{name: "Secret to mount", yaml: job + "        volumeMounts: [{name: s, mountPath: /s}]\n      volumes:\n      - {name: s, secret: {secretName: nope}}\n",
 			level: diagnose.Stuck, about: "Pod", what: "a Secret or ConfigMap that it mounts is not there", remedy: "run again"},
 		{name: "key of a variable", yaml: job + "        env: [{name: A, valueFrom: {configMapKeyRef: {name: nope, key: a}}}]\n",
