@@ -126,7 +126,11 @@ func (p *planner) shareSockets(context.Context) error {
 		shared := false
 		for _, l := range b.to.listens {
 			if l.Protocol == "unix" && strings.HasPrefix(l.Address, "/") {
-				shared = p.shareDirectory(b, hostpath.Clean(l.Address).Dir()) || shared
+				dir := hostpath.Clean(l.Address).Dir()
+				if real, err := p.host.root.Resolve(dir); err == nil { // /var/run leads to /run
+					dir = real
+				}
+				shared = p.shareDirectory(b, dir) || shared
 			}
 		}
 		if !shared {

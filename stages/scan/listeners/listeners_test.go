@@ -113,6 +113,10 @@ func TestUnitsAndScripts(t *testing.T) {
 		"etc/systemd/system/webd.service":                  "[Service]\nEnvironment=WEB_PORT=3001\nEnvironment=WEB_HOST=127.0.0.1\nExecStart=/usr/bin/webd\n",
 		"etc/systemd/system/r@.service":                    "[Service]\nExecStart=/usr/bin/r --port 1\n",
 		"etc/systemd/system/x.service":                     "[Service]\nExecStart=/usr/bin/ssh -N -p 22 h\nExecStart=/usr/bin/y --host 127.0.0.1 --port 5 0.0.0.0:6 --upstream 127.0.0.1:7\nExecStart=/usr/bin/redis-server *:6379\n",
+		"etc/systemd/system/conf.service":                  "[Service]\nEnvironment=F=/etc/conf.json\nExecStart=/opt/c/bin/c -config /etc/c.conf --more=${F} /opt/c/bin\n",
+		"etc/c.conf":                                       "# listen = :1\n\nlisten  = 127.0.0.1:8070\nhost = 127.0.0.1\nport = 5432\nbind = \"/run/c.sock\"\nlisten_backlog 7\nbind = 10.0.0.1\n",
+		"etc/conf.json":                                    "{\n \"http_listen\": \"[::1]:8071\",\n \"listenPort\": 8072,\n \"database\": \"127.0.0.1:5432\"\n}\n",
+		"opt/c/bin/c":                                      "",
 		"etc/init.d/gatelog":                               "#!/bin/sh\nPORT=601\nstart-stop-daemon --start --exec /usr/sbin/gatelogd -- -p \"$PORT\" -P /run/x.pid\n",
 	} {
 		p := filepath.Join(root, name)
@@ -127,6 +131,8 @@ func TestUnitsAndScripts(t *testing.T) {
 	want := []string{
 		"unix /run/a.sock of a.service (" + etc + "a.socket:2)", "tcp :8000 of a.service (" + etc + "a.socket:3)", "udp [::1]:53 of a.service (" + etc + "a.socket:4)", "unix @abstract of a.service (" + etc + "a.socket:5)",
 		"tcp :9000 of b@.service (" + etc + "b.socket:2)",
+		"tcp 127.0.0.1:8070 of conf.service (/etc/c.conf:3)", "unix /run/c.sock of conf.service (/etc/c.conf:6)",
+		"tcp [::1]:8071 of conf.service (/etc/conf.json:2)", "tcp :8072 of conf.service (/etc/conf.json:3)",
 		"tcp :3000 of node.service (" + etc + "node.service:2)",
 		"tcp 127.0.0.1:8094 of tally.service (/etc/default/tally:2)", "unix /run/t.sock of tally.service (/etc/default/tally:3)",
 		"tcp 127.0.0.1:3001 of webd.service (" + etc + "webd.service:2)",

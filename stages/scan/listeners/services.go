@@ -30,6 +30,9 @@ func (d *deriver) ofServices(ctx context.Context, r *rootfs.Root, units []facts.
 		if len(found) == 0 {
 			found = ofVariables(unitfile.Name(u.Name).Prefix(), vars)
 		}
+		if len(found) == 0 {
+			found = ofFiles(r, u, vars)
+		}
 		for _, l := range found {
 			l.Unit = u.Name
 			d.add(l)
