@@ -59,8 +59,8 @@ func ofFile(r *rootfs.Root, path hostpath.Path) []facts.Listener {
 		if at <= 0 || strings.IndexByte("#;/", line[0]) >= 0 {
 			continue
 		}
-		key := strings.ToLower(line[:at])
-		if !strings.Contains(key, "listen") && !strings.Contains(key, "bind") {
+		key := strings.ToLower(strings.Trim(strings.TrimSpace(line[:at]), `"'`))
+		if strings.ContainsAny(key, " \t") || !strings.Contains(key, "listen") && !strings.Contains(key, "bind") {
 			continue
 		}
 		value := strings.Trim(strings.TrimSpace(strings.TrimSuffix(line[at+1:], ",")), `"'`)

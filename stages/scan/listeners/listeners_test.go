@@ -114,7 +114,7 @@ func TestUnitsAndScripts(t *testing.T) {
 		"etc/systemd/system/r@.service":                    "[Service]\nExecStart=/usr/bin/r --port 1\n",
 		"etc/systemd/system/x.service":                     "[Service]\nExecStart=/usr/bin/ssh -N -p 22 h\nExecStart=/usr/bin/y --host 127.0.0.1 --port 5 0.0.0.0:6 --upstream 127.0.0.1:7\nExecStart=/usr/bin/redis-server *:6379\n",
 		"etc/systemd/system/conf.service":                  "[Service]\nEnvironment=F=/etc/conf.json\nExecStart=/opt/c/bin/c -config /etc/c.conf --more=${F} /opt/c/bin\n",
-		"etc/c.conf":                                       "# listen = :1\n\nlisten  = 127.0.0.1:8070\nhost = 127.0.0.1\nport = 5432\nbind = \"/run/c.sock\"\nlisten_backlog 7\nbind = 10.0.0.1\n",
+		"etc/c.conf":                                       "# listen = :1\n\nlisten  = 127.0.0.1:8070\nhost = 127.0.0.1\nport = 5432\nbind = \"/run/c.sock\"\nlisten_backlog 7\nbind = 10.0.0.1\nbind 127.0.0.1 -::1\n",
 		"etc/conf.json":                                    "{\n \"http_listen\": \"[::1]:8071\",\n \"listenPort\": 8072,\n \"database\": \"127.0.0.1:5432\"\n}\n",
 		"opt/c/bin/c":                                      "",
 		"etc/init.d/gatelog":                               "#!/bin/sh\nPORT=601\nstart-stop-daemon --start --exec /usr/sbin/gatelogd -- -p \"$PORT\" -P /run/x.pid\n",
