@@ -24,7 +24,8 @@ func newPlan(g *globals) *cobra.Command {
 		Long: `Scan SOURCE, decide for every path where it belongs, and write the plan and the
 report. Nothing outside the workspace is written, and no network is used unless
 SOURCE is a URL or a cluster is named with --context: that one is looked at, and
-the report says whether it can serve the plan. Without SOURCE the plan is made
+the report says whether it can serve the plan. When it cannot, each block is
+listed with its choices, and the exit code is 4. Without SOURCE the plan is made
 again with the statelift.yaml of the workspace.`,
 		Example: `  statelift plan /
   statelift plan /srv/old-host -w lift && xdg-open lift/report.html
@@ -74,7 +75,19 @@ func (g *globals) plan(ctx context.Context, req request) (_ *planSummary, err er
 		return nil, errors.Join(runErr, err)
 	}
 	p.report, err = pipeline.Read(l.ws, handoff.ReportKey)
-	return p, errors.Join(runErr, err)
+	return p, errors.Join(runErr, err, p.blocked(l.request.Context))
+}
+
+// blocked is what a person must decide before a run into the cluster does any
+// work; nil when there is nothing.
+func (p *planSummary) blocked(contextName string) error {
+	if len(p.Blocks) == 0 {
+		return nil
+	}
+	return &pipeline.Blocked{
+		Question: fmt.Sprintf("%s/%s cannot serve this plan as it is: %d things to decide, each with its choices, are in the plan and the report", contextName, p.Into, len(p.Blocks)),
+		Where:    "statelift.yaml, or the command line",
+	}
 }
 
 func (p *planSummary) write(w io.Writer) error {
@@ -107,6 +120,9 @@ func (p *planSummary) write(w io.Writer) error {
 		}
 	}
 	p.problems.write(w)
+	if n := len(p.Blocks); n > 0 {
+		fmt.Fprintf(w, "\n%d things stand in the way of a run into namespace %s:\n%s\n", n, p.Into, handoff.BlocksText(p.Blocks))
+	}
 	for _, f := range p.report.Files {
 		fmt.Fprintf(w, "\nreport: %s", filepath.Join(p.dir, f.Name))
 	}

@@ -11,12 +11,12 @@ import (
 // Written by plan, read by images, objects, manifests, seed, deploy, verify and
 // the report.
 type Plan struct {
-	Name      string     `json:"name"` // of the host, a DNS label: prefix of what is made
-	Host      facts.OS   `json:"host"`
-	Namespace string     `json:"namespace,omitempty"`
+	Name      string   `json:"name"` // of the host, a DNS label: prefix of what is made
+	Host      facts.OS `json:"host"`
+	Namespace string   `json:"namespace,omitempty"`
 	// Into is the namespace that is lifted into: that of the target, without one
 	// that of statelift.yaml. It is a part of names that no namespace keeps apart.
-	Into string `json:"into,omitempty"`
+	Into      string     `json:"into,omitempty"`
 	Workloads []Workload `json:"workloads"`
 	Volumes   []Volume   `json:"volumes"`
 	Configs   []FileSet  `json:"configs"` // ConfigMaps

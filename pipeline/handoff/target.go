@@ -1,5 +1,10 @@
 package handoff
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Target is the cluster that was looked at. Written by target, read by plan,
 // report and deploy. Without a cluster (a rehearsal) Context is empty, and so is
 // all else.
@@ -117,6 +122,18 @@ type Block struct {
 	About   string   `json:"about"` // volume, workload, object or permission
 	Text    string   `json:"text"`
 	Choices []string `json:"choices"` // each one a thing to do, with the line for statelift.yaml where there is one
+}
+
+// BlocksText lists blocks for people, numbered, each with its choices below it.
+func BlocksText(blocks []Block) string {
+	var b strings.Builder
+	for i, block := range blocks {
+		fmt.Fprintf(&b, "\n%d. %s", i+1, block.Text)
+		for _, c := range block.Choices {
+			fmt.Fprintf(&b, "\n   - %s", c)
+		}
+	}
+	return strings.TrimPrefix(b.String(), "\n")
 }
 
 // Admission says that the target serves the plan. Written by admit, read by

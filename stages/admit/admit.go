@@ -2,8 +2,6 @@ package admit
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -41,13 +39,5 @@ func (s *Stage) Run(_ context.Context, _ *pipeline.Env, plan handoff.Plan, targe
 
 // question is all blocks, numbered, each with its choices.
 func question(name string, blocks []handoff.Block) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s cannot serve this plan as it is, and nothing was begun:", name)
-	for i, block := range blocks {
-		fmt.Fprintf(&b, "\n%d. %s", i+1, block.Text)
-		for _, c := range block.Choices {
-			fmt.Fprintf(&b, "\n   - %s", c)
-		}
-	}
-	return b.String()
+	return name + " cannot serve this plan as it is, and nothing was begun:\n" + handoff.BlocksText(blocks)
 }
