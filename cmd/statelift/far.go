@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/statelift/statelift/pipeline/cluster"
 	"github.com/statelift/statelift/pipeline/layer/registry"
 	"github.com/statelift/statelift/pipeline/store"
 	"github.com/statelift/statelift/stages"
@@ -77,4 +81,20 @@ func checkFar(r request) error {
 		return errUsage{fmt.Errorf("--shards %d: from 1 to %d", r.Shards, maxShards)}
 	}
 	return nil
+}
+
+// reach asks, before any work, whether the cluster of the request answers. until
+// is the last stage that is to run, "" for all: those before the target ask no
+// cluster.
+func (l *lift) reach(ctx context.Context, until string) error {
+	names := stageNames()
+	last := slices.Index(names, until)
+	if l.request.Context == "" || last >= 0 && last < slices.Index(names, "target") {
+		return nil
+	}
+	err := cluster.Reach(ctx, cluster.Options{Context: l.request.Context, Namespace: l.request.Namespace})
+	if unreachable := (*cluster.Unreachable)(nil); errors.As(err, &unreachable) {
+		return fmt.Errorf("%w (kubeconfig %s); nothing was begun", err, cluster.Kubeconfig())
+	}
+	return err
 }

@@ -63,6 +63,9 @@ func (g *globals) plan(ctx context.Context, req request) (_ *planSummary, err er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := l.reach(ctx, ""); err != nil {
+		return nil, err
+	}
 	// Of the cluster it looks at the target only.
 	l.runner.Granted &= pipeline.Local | pipeline.Cluster
 	runErr := l.runner.Run(ctx, "report")

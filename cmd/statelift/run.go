@@ -84,6 +84,9 @@ func (g *globals) run(ctx context.Context, o runOptions) (_ *runSummary, err err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := l.reach(ctx, o.until); err != nil {
+		return nil, err
+	}
 	runErr := l.runner.Run(ctx, o.until)
 	var incomplete *pipeline.Incomplete
 	if runErr != nil && !errors.As(runErr, &incomplete) {

@@ -74,8 +74,7 @@ func withoutPrefix(text string) string {
 }
 
 func missingContext(name string) string {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	files := strings.Join(rules.GetLoadingPrecedence(), ", ")
+	rules, files := clientcmd.NewDefaultClientConfigLoadingRules(), Kubeconfig()
 	config, err := rules.Load()
 	if err != nil || len(config.Contexts) == 0 {
 		return fmt.Sprintf("there is no context %q: no context at all is in %s; name the right file in KUBECONFIG", name, files)
