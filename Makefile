@@ -23,7 +23,7 @@ demo bench: HOSTS := wordpress
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: build
 build: ## compile statelift into .build/
@@ -48,12 +48,13 @@ check: ## the quick loop: format, vet, lint, unit tests, under a minute
 	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" -tags e2e ./... && go test -short -p 3 -vet=off -ldflags=-w -skip '$(SLOW)' ./...
 
 .PHONY: test
-test: build ## every test that needs no cluster, with all the set-up it needs
+test: build ## every test, with all the set-up it needs
 	@$(TOOLS)
 	@$(MAKE) format vet
 	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" -tags e2e ./...
 	@$(TOOLS) && $(HOST) && STATELIFT_BINARY=$(CURDIR)/$(BIN) go test -race -timeout 60m ./...
 	@$(TOOLS) && for m in $(filter-out $(CLUSTER),$(MODULES)); do (cd $$m && go vet ./... && go test -timeout 30m ./...); done
+	@$(MAKE) e2e
 
 # Tests with the build tag e2e use the test cluster, and so do those of its own
 # module. It goes down after them unless it was up before. E2E chooses packages.
@@ -63,7 +64,7 @@ BED = { (cd $(CLUSTER) && go run ./cmd/bed env) >/dev/null 2>&1 || \
 	eval "$$(cd $(CLUSTER) && go run ./cmd/bed env)"
 E2E ?= $(sort $(dir $(shell grep -rl --include=*_test.go '^//go:build e2e' $(SOURCES))))
 .PHONY: e2e
-e2e: build ## the end-to-end tests, in a real cluster
+e2e: build ## the part of test that is done in a real cluster
 	@$(TOOLS) && (cd $(CLUSTER) && go vet ./... && go test -timeout 30m ./...)
 	@$(TOOLS) && $(HOST) && $(BED) && STATELIFT_BINARY=$(CURDIR)/$(BIN) && export STATELIFT_BINARY && \
 	go test -tags e2e -p 1 -timeout 60m $(addprefix ./,$(E2E))
@@ -72,9 +73,17 @@ e2e: build ## the end-to-end tests, in a real cluster
 demo: build ## rehearse the migration of a real host, and show what came out
 	@$(TOOLS) && $(HOST) && fixtures/demo
 
+.PHONY: demo-cluster
+demo-cluster: build ## lift a real host into a real cluster, and ask it for its front page
+	@$(TOOLS) && $(HOST) && $(BED) && fixtures/demo-cluster
+
 .PHONY: bench
 bench: build ## measure statelift beside public tools
 	@$(TOOLS) && $(HOST) && go run ./fixtures/bench
+
+.PHONY: bench-cluster
+bench-cluster: build ## measure copies into a cluster beside public tools
+	@$(TOOLS) && $(HOST) && $(BED) && go run ./fixtures/benchcluster
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)
