@@ -153,30 +153,21 @@ func (r *Registry) with(ctx context.Context) []remote.Option {
 
 // Manifest reads the manifest of an image. Its digest is verified.
 func (r *Registry) Manifest(ctx context.Context, i Image) ([]byte, error) {
-	ref, err := r.ref(i.Name, i.Digest)
+	repo, err := r.Repository(i.Name)
 	if err != nil {
 		return nil, err
 	}
-	d, err := remote.Get(ref, r.with(ctx)...)
-	if err != nil {
-		return nil, r.explain(err)
-	}
-	return d.Manifest, nil
+	return repo.Manifest(ctx, i.Digest)
 }
 
-// Blob streams a blob of an image's repository. The caller closes it, and
-// verifies its digest.
+// Blob streams a blob of an image's repository, as [Repository.Open] does. The
+// caller closes it, and verifies its digest.
 func (r *Registry) Blob(ctx context.Context, image, digest string) (io.ReadCloser, error) {
-	ref, err := r.ref(image, digest)
+	repo, err := r.Repository(image)
 	if err != nil {
 		return nil, err
 	}
-	l, err := remote.Layer(ref, r.with(ctx)...)
-	if err != nil {
-		return nil, r.explain(err)
-	}
-	rc, err := l.Compressed()
-	return rc, r.explain(err)
+	return repo.Open(ctx, digest)
 }
 
 // explain names the registry, and says what can be done.

@@ -86,7 +86,15 @@ func (p *Repository) ManifestSize(ctx context.Context, digest string) (int64, er
 // Manifest reads a manifest, whose digest is verified. The error is
 // fs.ErrNotExist when there is none.
 func (p *Repository) Manifest(ctx context.Context, digest string) ([]byte, error) {
-	d, err := remote.Get(p.name.Digest(digest), p.registry.with(ctx)...)
+	var d *remote.Descriptor
+	var err error
+	for round := 1; ; round++ {
+		// The library repeats a request, and not one whose answer ends early.
+		d, err = remote.Get(p.name.Digest(digest), p.registry.with(ctx)...)
+		if err == nil || round == rounds || ctx.Err() != nil || !passes(err) {
+			break
+		}
+	}
 	if err != nil {
 		return nil, p.registry.explain(missing("manifest "+digest, err))
 	}
@@ -159,8 +167,9 @@ type Source struct {
 	Open   func() (io.ReadCloser, error)
 }
 
-// rounds is how often a blob's upload is begun again after the attempts of its
-// requests: it takes four, each of which may be lost.
+// rounds is how often a blob's upload, or the reading of a manifest, is begun
+// again after the attempts of its requests: an upload takes four, each of which
+// may be lost.
 const rounds = 3
 
 // Upload sends a blob unless it is there. sent is told of the bytes that the

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,8 +20,10 @@ import (
 	"time"
 
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/statelift/statelift/pipeline/layer/registry"
+	"github.com/statelift/statelift/pipeline/store/storetest/faults"
 )
 
 func source(b []byte) registry.Source {
@@ -201,6 +204,47 @@ func TestDownloadGoesOn(t *testing.T) {
 		if !ranges && (err == nil || !bytes.HasPrefix(content, got) || requests > 6) {
 			// It never gets further than the same place, so it is given up.
 			t.Errorf("%s: %d bytes in %d requests, %v", name, len(got), requests, err)
+		}
+	}
+}
+
+// An image is read back although each answer ends early at first.
+func TestAnswersThatEndEarly(t *testing.T) {
+	dir, list, _ := images(t)
+	host := dockerRegistry(t)
+	if err := open(t, host).Push(t.Context(), dir, list, func(int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	proxy := faults.New(t, "http://"+host)
+	asked := map[string]int{}
+	proxy.Decide(func(r *http.Request) faults.Fault {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "sha256:") {
+			if asked[r.URL.Path]++; asked[r.URL.Path] == 1 {
+				return faults.Truncate
+			}
+		}
+		return faults.None
+	})
+	r := open(t, strings.TrimPrefix(proxy.URL, "http://"))
+	for _, i := range list {
+		raw, err := r.Manifest(t.Context(), i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m v1.Manifest
+		if err := json.Unmarshal(raw, &m); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range m.Layers {
+			rc, err := r.Blob(t.Context(), i.Name, l.Digest.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := sha256.New()
+			if _, err := io.Copy(h, rc); err != nil || hex.EncodeToString(h.Sum(nil)) != l.Digest.Hex {
+				t.Errorf("blob %s: %v", l.Digest, err)
+			}
+			rc.Close()
 		}
 	}
 }
