@@ -34,7 +34,7 @@ func sample() *Document {
 	plan := handoff.Plan{
 		Name: "old-host", Host: facts.OS{PrettyName: "Debian GNU/Linux 12", Architecture: "amd64"}, Balance: balance,
 		Workloads: []handoff.Workload{{
-			Name: "web", Kind: handoff.StatefulSet, Replicas: 1, WhyKind: "It owns a volume.", WhyTogether: "They talk over a socket.",
+			Name: "web", Kind: handoff.StatefulSet, Replicas: 1, WhyKind: "it owns a volume", WhyTogether: "they talk over a socket",
 			Containers: []handoff.Container{{Name: "apache2", Unit: "apache2.service", Profile: "apache2", Command: []string{"/usr/sbin/apache2", "-DFOREGROUND"}, UID: 33, GID: 33, StartsAsRoot: true, Capabilities: []string{"SETUID"}, Ports: []handoff.Port{{Name: "http", Number: 80, Protocol: "TCP"}}, Mounts: []handoff.Mount{{Volume: "data", Path: "/var/lib/mysql"}}}},
 			Mounts:     []handoff.PodVolume{{Name: "data", Origin: handoff.FromVolume, Of: "var-lib-mysql"}},
 			Verdict:    handoff.Verdict{School: handoff.InCluster, Reasons: []string{"12 files"}, Others: []string{"no database outside is known"}},
