@@ -193,7 +193,7 @@ func (c *Catalog) Lookup(ctx context.Context, p hostpath.Path) (Placed, error) {
 	if err != nil {
 		return Placed{}, err
 	}
-	run, err := c.runs("", e.ID).at(ctx, e.ID)
+	run, err := c.runAt(ctx, e.ID)
 	return Placed{Entry: e, Class: run.class, Claim: run.claim}, err
 }
 
@@ -243,6 +243,34 @@ func (c *Catalog) After(id int64, dir hostpath.Path) (int64, error) {
 			return c.searchIn(id+step/2+1, id+step, within)
 		}
 	}
+}
+
+// Glob lists the first paths that match the pattern, at most limit. It passes
+// over directories below which nothing can match.
+func (c *Catalog) Glob(ctx context.Context, pattern claim.Pattern, limit int) (out []hostpath.Path, err error) {
+	next, to, err := c.Span(pattern.Prefix())
+	for again := true; again && err == nil; {
+		again = false
+		rows := c.Rows(next, false)
+		var e Entry
+		for n := 0; len(out) < limit && rows.Next(&e) && e.ID < to; n++ {
+			if n%breath == 0 && ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if pattern.Match(e.Path) {
+				out = append(out, e.Path)
+			}
+			if e.Type != tree.Directory || pattern.Below(e.Path) {
+				continue
+			}
+			if next, err = c.After(e.ID, e.Path); err != nil || next > e.ID+1 {
+				again = true
+				break
+			}
+		}
+		err = errors.Join(err, rows.Err())
+	}
+	return out, err
 }
 
 // Last is the highest ID.

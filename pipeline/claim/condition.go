@@ -79,6 +79,11 @@ func (s Subject) value(key string) (string, bool) {
 	return "", false
 }
 
+// asks reports whether a term is about the key.
+func (c Condition) asks(key string) bool {
+	return slices.ContainsFunc(c, func(t term) bool { return t.key == key })
+}
+
 // Holds reports whether every term is true of s.
 func (c Condition) Holds(s Subject) bool {
 	for _, t := range c {

@@ -22,15 +22,24 @@ type Resolver struct {
 
 	// The claims that reach what lies directly in the directory that was asked
 	// last: depth first, the next path is most often its neighbour.
-	dir  hostpath.Path
-	near []int
-	buf  []int
+	dir   hostpath.Path
+	near  []int
+	named []int // of near, those that ask for the last element of the path
+	above int   // the mount that dir is below of, or -1
+	buf   []int
+
+	// The strongest of near without named, and for whom: of neighbours in a
+	// directory most differ in nothing but their name.
+	best int
+	kind Subject // without Path
+	held bool
 }
 
 type held struct {
 	Claim
 	when  Condition
 	depth int
+	rank  int64    // the higher one wins
 	elems []string // of a Glob
 	must  string   // what every path that the Glob matches holds
 }
@@ -57,6 +66,7 @@ func (r *Resolver) Add(c Claim) error {
 		return fmt.Errorf("claim %d on %s: %w", c.ID, c.Path, err)
 	}
 	i, h := len(r.all), held{Claim: c, when: when, depth: depth(c)}
+	h.rank = int64(c.Authority)<<32 | int64(h.depth)<<4 | int64(slices.Index(byReach, c.Reach))
 	switch c.Reach {
 	case Exact:
 		r.exact[c.Path] = append(r.exact[c.Path], i)
@@ -101,9 +111,27 @@ func depth(c Claim) int {
 // Winner is the claim that decides about s; ok is false when none reaches it.
 func (r *Resolver) Winner(s Subject) (c Claim, ok bool) {
 	best := -1
-	for _, i := range r.reaching(s) {
-		if best < 0 || r.order(i, best) < 0 {
+	r.look(s.Path)
+	if kind := s.kind(); !r.held || kind != r.kind {
+		best := -1
+		for _, i := range r.near {
+			if h := &r.all[i]; !h.named() && r.stronger(i, best) && h.when.Holds(s) {
+				best = i
+			}
+		}
+		r.best, r.kind, r.held = best, kind, true
+	}
+	best, r.elems = r.best, nil
+	for _, i := range r.named {
+		if h := &r.all[i]; r.stronger(i, best) && (h.Reach != Glob || r.matches(h, s.Path)) && h.when.Holds(s) {
 			best = i
+		}
+	}
+	for _, list := range [...][]int{r.exact[s.Path], r.trees[s.Path]} {
+		for _, i := range list {
+			if r.stronger(i, best) && r.all[i].when.Holds(s) {
+				best = i
+			}
 		}
 	}
 	if m, below := r.mount(s.Path); below && (best < 0 || !stays(r.all[best].Claim, r.all[m].Path)) {
@@ -114,6 +142,17 @@ func (r *Resolver) Winner(s Subject) (c Claim, ok bool) {
 	}
 	return r.all[best].Claim, true
 }
+
+// kind is all of s that its neighbours may share.
+func (s Subject) kind() Subject {
+	s.Path = ""
+	return s
+}
+
+// named is true for claims that look at the last element of a path.
+func (h *held) named() bool { return h.Reach == Glob || h.when.asks("name") }
+
+func (r *Resolver) stronger(i, best int) bool { return best < 0 || r.order(i, best) < 0 }
 
 // Claimant is one claim on a path.
 type Claimant struct {
@@ -157,26 +196,22 @@ func stays(c Claim, root hostpath.Path) bool {
 	return c.Reach != Every && c.Path != root && c.Path.Within(root)
 }
 
+// mount is the topmost mount that p is below of, or at.
 func (r *Resolver) mount(p hostpath.Path) (int, bool) {
 	if len(r.mounts) == 0 {
 		return 0, false
 	}
-	found, ok := 0, false
-	for d := p; ; d = d.Dir() {
-		if i, is := r.mounts[d]; is {
-			found, ok = i, true // the topmost one counts
-		}
-		if d == hostpath.Root {
-			return found, ok
-		}
+	r.look(p)
+	if r.above >= 0 {
+		return r.above, true
 	}
+	i, is := r.mounts[p]
+	return i, is
 }
 
 // reaching lists the claims that reach s; the slice is valid until the next call.
 func (r *Resolver) reaching(s Subject) []int {
-	if dir := s.Path.Dir(); s.Path == hostpath.Root || r.near == nil || dir != r.dir {
-		r.look(s.Path, dir)
-	}
+	r.look(s.Path)
 	r.buf, r.elems = r.buf[:0], nil
 	for _, i := range r.near {
 		if h := &r.all[i]; h.when.Holds(s) && (h.Reach != Glob || r.matches(h, s.Path)) {
@@ -203,20 +238,31 @@ func (r *Resolver) matches(h *held, p hostpath.Path) bool {
 	return matchElements(h.elems, r.elems)
 }
 
-// look collects what reaches the paths in dir, without their own Exact and Tree
-// claims. The root is in no directory.
-func (r *Resolver) look(p, dir hostpath.Path) {
-	r.near = append(make([]int, 0, len(r.every)+8), r.every...)
-	r.dir = dir
+// look collects what reaches the paths in the directory of p, without their own
+// Exact and Tree claims. The root is in no directory.
+func (r *Resolver) look(p hostpath.Path) {
+	dir := p.Dir()
 	if p == hostpath.Root {
-		r.dir = ""
+		dir = ""
+	}
+	if r.near != nil && dir == r.dir {
 		return
 	}
-	for d := dir; ; d = d.Dir() {
-		r.near = append(r.near, r.trees[d]...)
-		r.near = append(r.near, r.globs[d]...)
+	r.near = append(make([]int, 0, len(r.every)+8), r.every...)
+	r.dir, r.above, r.held = dir, -1, false
+	for d := dir; d != ""; d = d.Dir() {
+		r.near = append(append(r.near, r.trees[d]...), r.globs[d]...)
+		if i, is := r.mounts[d]; is {
+			r.above = i // the topmost one counts
+		}
 		if d == hostpath.Root {
-			return
+			break
+		}
+	}
+	r.named = r.named[:0]
+	for _, i := range r.near {
+		if r.all[i].named() {
+			r.named = append(r.named, i)
 		}
 	}
 }
@@ -224,15 +270,14 @@ func (r *Resolver) look(p, dir hostpath.Path) {
 // order is negative when claim a wins over claim b.
 func (r *Resolver) order(a, b int) int {
 	x, y := &r.all[a], &r.all[b]
-	return cmp.Or(
-		-cmp.Compare(x.Authority, y.Authority),
-		-cmp.Compare(x.depth, y.depth),
-		cmp.Compare(reachRank(x.Reach), reachRank(y.Reach)),
-		cmp.Compare(x.ID, y.ID),
-	)
+	if x.rank != y.rank {
+		return cmp.Compare(y.rank, x.rank)
+	}
+	return cmp.Compare(x.ID, y.ID)
 }
 
-func reachRank(r Reach) int { return slices.Index([]Reach{Exact, Glob, Tree, Every}, r) }
+// byReach is from the weakest to the strongest.
+var byReach = []Reach{Every, Tree, Glob, Exact}
 
 func (r *Resolver) why(winner, loser int, mounted bool) string {
 	w, l := &r.all[winner], &r.all[loser]

@@ -172,7 +172,7 @@ func TestResolverAgainstPlainPass(t *testing.T) {
 		for i := range 12 {
 			reach := []Reach{Exact, Tree, Glob, Every}[rng.IntN(4)]
 			c := Claim{ID: int64(i + 1), Reach: reach, Path: randomPath(reach == Glob), Class: Classes()[rng.IntN(9)],
-				Authority: []Authority{ByDefault, ByHost, ByUser}[rng.IntN(3)], When: []string{"", "type=f", "type=d"}[rng.IntN(3)]}
+				Authority: []Authority{ByDefault, ByHost, ByUser}[rng.IntN(3)], When: []string{"", "type=f", "type=d", "name=a"}[rng.IntN(4)]}
 			if reach == Every {
 				c.Path = "/"
 			}
@@ -205,6 +205,29 @@ func TestResolverAgainstPlainPass(t *testing.T) {
 				t.Fatalf("%v: claims %v, a plain pass finds %v in %+v", s, got, want, claims)
 			}
 		}
+	}
+}
+
+// A pattern made ready says the same as MatchGlob, and leads to every match.
+func TestPatternAgainstMatchGlob(t *testing.T) {
+	for _, g := range []hostpath.Path{"/", "/a", "/a/*", "/a/**", "/**/b", "/*/b*/c", "/a/**/c/*", "/a/[", "/a/[b-c]/d", "/?/b"} {
+		ready := NewPattern(g)
+		for _, p := range []hostpath.Path{"/", "/a", "/b", "/a/b", "/a/c", "/a/b/c", "/a/bb/c", "/a/b/c/d", "/a/c/d", "/x/y/b", "/x/b"} {
+			if got, want := ready.Match(p), MatchGlob(g, p); got != want {
+				t.Errorf("%s matches %s: %v, want %v", g, p, got, want)
+			}
+			for d := p.Dir(); MatchGlob(g, p); d = d.Dir() {
+				if !ready.Below(d) {
+					t.Errorf("%s matches %s, and nothing below %s", g, p, d)
+				}
+				if d == hostpath.Root {
+					break
+				}
+			}
+		}
+	}
+	if NewPattern("/a/*/c").Below("/a/b/c") || NewPattern("/a/*").Below("/b") || !NewPattern("/a/*/c").Below("/a/b") {
+		t.Error("it does not know where to look")
 	}
 }
 

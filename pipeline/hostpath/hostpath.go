@@ -31,10 +31,28 @@ func (p Path) Join(elem ...string) Path {
 }
 
 // Base is the last element of p; "/" for the root.
-func (p Path) Base() string { return path.Base(string(p)) }
+func (p Path) Base() string {
+	if i, ok := p.lastSlash(); ok {
+		return string(p[i+1:])
+	}
+	return path.Base(string(p))
+}
 
 // Dir is the parent of p; the root is its own parent.
-func (p Path) Dir() Path { return Path(path.Dir(string(p))) }
+func (p Path) Dir() Path {
+	if i, ok := p.lastSlash(); ok {
+		return p[:max(i, 1)]
+	}
+	return Path(path.Dir(string(p)))
+}
+
+// lastSlash is the place of the last slash of a path that is surely clean, and
+// is not the root: it spares cleaning it, millions of times.
+func (p Path) lastSlash() (int, bool) {
+	s := string(p)
+	i := strings.LastIndexByte(s, '/')
+	return i, len(s) > 1 && s[0] == '/' && i < len(s)-1 && !strings.Contains(s, "//") && !strings.Contains(s, "/.")
+}
 
 // Rel is p without the leading slash: what *at system calls and tar want.
 // It is "." for the root.

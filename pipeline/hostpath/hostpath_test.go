@@ -2,6 +2,7 @@ package hostpath_test
 
 import (
 	"encoding/json"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +108,18 @@ func TestCleanNeverLeavesTheRoot(t *testing.T) {
 	} {
 		if got := hostpath.Clean(in); got != want {
 			t.Errorf("%q cleans to %s, want %s", in, got, want)
+		}
+	}
+}
+
+// Dir and Base take a short cut for clean paths, and say what package path says.
+func TestDirAndBaseAgainstPath(t *testing.T) {
+	for _, p := range []string{"/", "/a", "/a/b", "/a/.b", "/a/b.", "/.a/b", "/a//b", "/a/b/", "/a/../b", "a/b", "a", "", ".", "/a/.", "//", "/a b/c", "/\xff/x"} {
+		if got := string(hostpath.Path(p).Dir()); got != path.Dir(p) {
+			t.Errorf("directory of %q is %q, want %q", p, got, path.Dir(p))
+		}
+		if got := hostpath.Path(p).Base(); got != path.Base(p) {
+			t.Errorf("base of %q is %q, want %q", p, got, path.Base(p))
 		}
 	}
 }

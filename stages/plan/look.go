@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/statelift/statelift/pipeline/claim"
@@ -32,28 +33,36 @@ func (p *planner) lookAround(ctx context.Context) error {
 }
 
 func (p *planner) findLow(ctx context.Context) error {
-	rows, err := p.host.cat.Query(ctx, `SELECT p.claim, sum(e.type='f'), sum(CASE WHEN e.type='f' AND e.link IS NULL THEN e.size ELSE 0 END), min(e.id)
-		FROM placements p CROSS JOIN entries e ON e.id BETWEEN p.entry AND p.last
-		WHERE p.claim IN (SELECT id FROM claims WHERE confidence = 'low') GROUP BY p.claim ORDER BY 3 DESC, 4 LIMIT ?`, maxLook)
-	if err != nil {
-		return fmt.Errorf("inventory: %w", err)
+	type sum struct {
+		claim.Claim
+		first, files, bytes int64
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var id, first int64
-		var l handoff.Look
-		if err := rows.Scan(&id, &l.Files, &l.Bytes, &first); err != nil {
-			return fmt.Errorf("inventory: %w", err)
+	sums := map[int64]*sum{}
+	for _, c := range p.host.claims {
+		if c.Confidence == claim.Low {
+			sums[c.ID] = &sum{Claim: c}
 		}
-		c, ok := p.host.claim(id)
-		if !ok {
-			continue
-		}
-		l.Path, l.Class, l.Confidence, l.Reason = c.Path, c.Class, c.Confidence, c.Reason
-		p.plan.Look = append(p.plan.Look, l)
 	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("inventory: %w", err)
+	low := func(_ claim.Class, id int64) bool { return sums[id] != nil }
+	for e, err := range p.host.cat.Sizes(ctx, low) {
+		if err != nil {
+			return err
+		}
+		s := sums[e.Claim]
+		if s.first == 0 {
+			s.first = e.ID
+		}
+		if e.File {
+			s.files++
+			s.bytes += e.Bytes
+		}
+	}
+	list := slices.DeleteFunc(slices.Collect(maps.Values(sums)), func(s *sum) bool { return s.first == 0 })
+	slices.SortFunc(list, func(a, b *sum) int { return cmp.Or(cmp.Compare(b.bytes, a.bytes), cmp.Compare(a.first, b.first)) })
+	for _, s := range list[:min(len(list), maxLook)] {
+		p.plan.Look = append(p.plan.Look, handoff.Look{
+			Path: s.Path, Class: s.Class, Files: s.files, Bytes: s.bytes, Confidence: s.Confidence, Reason: s.Reason,
+		})
 	}
 	for _, v := range p.plan.Volumes {
 		if v.Owner == "" {
@@ -87,18 +96,18 @@ func (p *planner) findPatched(ctx context.Context) error {
 }
 
 func (p *planner) sumObjects(ctx context.Context) error {
-	rows, err := p.host.cat.Query(ctx, `SELECT count(*), coalesce(sum(e.type='f'),0),
-		coalesce(sum(CASE WHEN e.type='f' AND e.link IS NULL THEN e.size ELSE 0 END),0), coalesce(max(CASE WHEN e.type='f' THEN e.size ELSE 0 END),0)
-		FROM placements p CROSS JOIN entries e ON e.id BETWEEN p.entry AND p.last WHERE p.class = 'object'`)
-	if err != nil {
-		return fmt.Errorf("inventory: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		o := &p.plan.Objects
-		if err := rows.Scan(&o.Entries, &o.Files, &o.Bytes, &o.Largest); err != nil {
-			return fmt.Errorf("inventory: %w", err)
+	o := &p.plan.Objects
+	objects := func(class claim.Class, _ int64) bool { return class == claim.Object }
+	for e, err := range p.host.cat.Sizes(ctx, objects) {
+		if err != nil {
+			return err
+		}
+		o.Entries++
+		if e.File {
+			o.Files++
+			o.Bytes += e.Bytes
+			o.Largest = max(o.Largest, e.Size)
 		}
 	}
-	return rows.Err()
+	return nil
 }

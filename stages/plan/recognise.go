@@ -2,10 +2,8 @@ package plan
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/facts"
@@ -59,30 +57,7 @@ func (p *planner) recognise(ctx context.Context) (recognised, error) {
 
 // matching lists paths that match a glob, at most limit.
 func (h *host) matching(ctx context.Context, glob string, limit int) ([]hostpath.Path, error) {
-	prefix := glob
-	if i := strings.IndexAny(glob, `*?[\`); i >= 0 {
-		prefix = glob[:i]
-	}
-	from, to, err := h.cat.Span(prefix)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := h.cat.Query(ctx, "SELECT CAST(path AS TEXT) FROM entries WHERE id >= ? AND id < ? ORDER BY id", from, to)
-	if err != nil {
-		return nil, fmt.Errorf("inventory: %w", err)
-	}
-	defer rows.Close()
-	var out []hostpath.Path
-	for rows.Next() && len(out) < limit {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return nil, fmt.Errorf("inventory: %w", err)
-		}
-		if claim.MatchGlob(hostpath.Path(glob), hostpath.Path(s)) {
-			out = append(out, hostpath.Path(s))
-		}
-	}
-	return out, rows.Err()
+	return h.cat.Glob(ctx, claim.NewPattern(hostpath.Path(glob)), limit)
 }
 
 func matchKey(pattern, key string) bool { return profile.MatchKey(pattern, key) }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -88,18 +89,22 @@ func places(ctx context.Context, cat *catalog.Catalog) ([]Place, error) {
 		class claim.Class
 	}
 	sums := map[key]*Place{}
-	for e, err := range cat.Entries(ctx, catalog.Filter{}) {
+	all := func(claim.Class, int64) bool { return true }
+	var p *Place
+	for e, err := range cat.Sizes(ctx, all) {
 		if err != nil {
 			return nil, fmt.Errorf("places: %w", err)
 		}
-		if e.Bytes() == 0 || e.Class == "" {
+		if e.Bytes == 0 {
 			continue
 		}
-		k := key{ancestor(e.Path, placeDepth), e.Class}
-		p := sums[k]
-		if p == nil {
-			p = &Place{Path: k.dir, Class: k.class}
-			sums[k] = p
+		dir := ancestor(e.Path, placeDepth)
+		if p == nil || e.Class != p.Class || string(dir) != string(p.Path) { // most are beside the last one
+			k := key{hostpath.Path(dir), e.Class}
+			if p = sums[k]; p == nil {
+				p = &Place{Path: k.dir, Class: k.class}
+				sums[k] = p
+			}
 		}
 		p.Entries++
 		p.Bytes += e.Size
@@ -124,7 +129,7 @@ func places(ctx context.Context, cat *catalog.Catalog) ([]Place, error) {
 }
 
 // ancestor is the directory of at most depth elements that holds p.
-func ancestor(p hostpath.Path, depth int) hostpath.Path {
+func ancestor(p []byte, depth int) []byte {
 	n := 0
 	for i := 1; i < len(p); i++ {
 		if p[i] != '/' {
@@ -134,7 +139,7 @@ func ancestor(p hostpath.Path, depth int) hostpath.Path {
 			return p[:i]
 		}
 	}
-	return p.Dir()
+	return p[:max(1, bytes.LastIndexByte(p, '/'))]
 }
 
 // mostReasons bounds the tables of what is dropped and stored.

@@ -50,7 +50,7 @@ type Source struct {
 type Collector struct {
 	sources []Source
 	exact   map[hostpath.Path]bool
-	globs   []hostpath.Path
+	globs   []claim.Pattern
 }
 
 var _ collect.Collector = (*Collector)(nil)
@@ -58,17 +58,20 @@ var _ collect.Collector = (*Collector)(nil)
 // New makes a collector for the sources, which are read in their order.
 func New(sources []Source) *Collector {
 	c := &Collector{sources: sources, exact: map[hostpath.Path]bool{}}
+	var globs []hostpath.Path
 	for _, s := range sources {
 		for _, f := range s.Files {
 			if p := hostpath.Path(f); claim.IsGlob(p) {
-				c.globs = append(c.globs, p)
+				globs = append(globs, p)
 			} else {
 				c.exact[hostpath.Clean(f)] = true
 			}
 		}
 	}
-	slices.Sort(c.globs)
-	c.globs = slices.Compact(c.globs)
+	slices.Sort(globs)
+	for _, g := range slices.Compact(globs) {
+		c.globs = append(c.globs, claim.NewPattern(g))
+	}
 	return c
 }
 
@@ -84,19 +87,11 @@ func (c *Collector) Wants(p hostpath.Path, t tree.Type) bool {
 		return true
 	}
 	for _, g := range c.globs {
-		if strings.HasPrefix(string(p), literal(g)) && claim.MatchGlob(g, p) {
+		if g.Match(p) {
 			return true
 		}
 	}
 	return false
-}
-
-// literal is the part of a glob before its first special character.
-func literal(g hostpath.Path) string {
-	if i := strings.IndexAny(string(g), `*?[\`); i >= 0 {
-		return string(g[:i])
-	}
-	return string(g)
 }
 
 // Collect implements collect.Collector.
