@@ -42,9 +42,12 @@ type Deps struct {
 	Context   string // of the kubeconfig, the cluster to lift into; "" is a rehearsal
 	Namespace string // in the cluster; "" is that of statelift.yaml, then that of the context
 	Carrier   string // of the seeds to the cluster: registry or bucket; "" is the bucket when there is one
+	Copier    string // a program of statelift for the cluster's nodes; "" is the one that runs
 	Shards    int    // Pods that fill one large volume side by side; 0 is one
 	LookAgain bool   // at the source, whether it still is as it was scanned
 	Version   string // of the program
+	// CopierArch is what the program for the nodes is for, as GOARCH.
+	CopierArch string
 	// ProveVolumes has verify prove the volumes of a cluster again.
 	ProveVolumes bool
 	// How far sides are talked to; it decides about no result.
@@ -76,8 +79,7 @@ func All(d Deps) []pipeline.Stage {
 		targetStage(d),
 		// Workloads, volumes, configuration, verdicts, questions, and what of it
 		// the target cannot serve.
-		pipeline.Step4(plan.Info(), plan.Options{Decisions: d.Decisions.ForPlan()}, handoff.SourceKey, handoff.InventoryKey, handoff.SplitKey, handoff.TargetKey, handoff.PlanKey,
-			plan.New(plan.Options{Decisions: d.Decisions.ForPlan()}, d.Profiles, d.Rules).Run),
+		planStage(d),
 		// The same for people.
 		pipeline.Step4(report.Info(), nil, handoff.InventoryKey, handoff.SplitKey, handoff.PlanKey, handoff.TargetKey, handoff.ReportKey,
 			report.New(templates.Report).Run),
@@ -172,6 +174,14 @@ func targetStage(d Deps) pipeline.Stage {
 	}
 	s.Effects |= pipeline.Cluster
 	return pipeline.Recheck(s, handoff.TargetKey, t.Recheck)
+}
+
+func planStage(d Deps) pipeline.Stage {
+	o := plan.Options{Decisions: d.Decisions.ForPlan()}
+	if d.Context != "" {
+		o.CopierArch = d.CopierArch
+	}
+	return pipeline.Step4(plan.Info(), o, handoff.SourceKey, handoff.InventoryKey, handoff.SplitKey, handoff.TargetKey, handoff.PlanKey, plan.New(o, d.Profiles, d.Rules).Run)
 }
 
 func admitStage() pipeline.Stage {

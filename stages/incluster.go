@@ -13,7 +13,7 @@ import (
 
 func uploadStage(d Deps) pipeline.Stage {
 	o := upload.Options{
-		Registry: d.Registry, Store: d.Store, Carrier: d.Carrier, Needed: d.Context != "",
+		Registry: d.Registry, Store: d.Store, Carrier: d.Carrier, Needed: d.Context != "", Program: d.Copier,
 		Talk: carrier.Options{Stall: d.Stall, Attempts: d.Attempts},
 	}
 	u := upload.New(o)

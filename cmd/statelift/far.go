@@ -11,6 +11,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline/cluster"
 	"github.com/statelift/statelift/pipeline/layer/registry"
+	"github.com/statelift/statelift/pipeline/selfimage"
 	"github.com/statelift/statelift/pipeline/store"
 	"github.com/statelift/statelift/stages"
 )
@@ -55,6 +56,7 @@ func farFlags(cmd *cobra.Command, r *request) {
 func targetFlags(cmd *cobra.Command, r *request) {
 	f := cmd.Flags()
 	f.StringVar(&r.Context, "context", "", "the cluster to lift into, a context of the kubeconfig; without it nothing leaves this machine for a cluster")
+	f.StringVar(&r.Copier, "copier", "", "statelift itself as a static program for the cluster's nodes, when those are of another architecture (default the program that runs)")
 	f.StringVar(&r.Namespace, "namespace", "", "in the cluster (default that of statelift.yaml, then that of the context)")
 }
 
@@ -72,6 +74,11 @@ func checkFar(r request) error {
 	if r.Registry != "" {
 		if _, err := registry.Open(r.Registry, registry.Options{}); err != nil {
 			return errUsage{fmt.Errorf("--registry: %w", err)}
+		}
+	}
+	if r.Copier != "" {
+		if _, err := selfimage.Architecture(r.Copier); err != nil {
+			return errUsage{fmt.Errorf("--copier: %w", err)}
 		}
 	}
 	switch {

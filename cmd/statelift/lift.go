@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/statelift/statelift/pipeline/decisions"
 	"github.com/statelift/statelift/pipeline/profile"
 	"github.com/statelift/statelift/pipeline/progress"
+	"github.com/statelift/statelift/pipeline/selfimage"
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages"
 	"github.com/statelift/statelift/templates"
@@ -35,6 +37,7 @@ type request struct {
 	Namespace string `json:"namespace,omitempty"`
 	Carrier   string `json:"carrier,omitempty"`
 	Shards    int    `json:"shards,omitempty"`
+	Copier    string `json:"copier,omitempty"` // a program
 }
 
 // lift is an open workspace with its pipeline.
@@ -166,8 +169,13 @@ func (r request) deps(choices decisions.Decisions, lookAgain bool) (stages.Deps,
 		Source: r.Source, Checksum: r.Checksum, Registry: r.Registry, Store: r.Store,
 		Context: r.Context, Namespace: r.Namespace, Carrier: r.Carrier, Shards: r.Shards,
 		Decisions: choices, LookAgain: lookAgain, Version: programVersion(),
+		Copier: r.Copier, CopierArch: runtime.GOARCH,
 	}
 	var err error
+	if r.Copier != "" {
+		// One that is gone by now is told when it is needed.
+		d.CopierArch, _ = selfimage.Architecture(r.Copier)
+	}
 	if d.Profiles, err = profile.Load(templates.Profiles()); err != nil {
 		return d, fmt.Errorf("profiles: %w", err)
 	}
@@ -210,11 +218,17 @@ func remember(w workspace.Workspace, req request) (request, error) {
 		req.Namespace = cmp.Or(req.Namespace, old.Namespace)
 		req.Carrier = cmp.Or(req.Carrier, old.Carrier)
 		req.Shards = cmp.Or(req.Shards, old.Shards)
+		req.Copier = cmp.Or(req.Copier, old.Copier)
 	case strings.Contains(req.Source, "://"):
 	default:
 		// The workspace may be used from another directory the next time.
 		if req.Source, err = filepath.Abs(req.Source); err != nil {
 			return req, fmt.Errorf("source: %w", err)
+		}
+	}
+	if req.Copier != "" {
+		if req.Copier, err = filepath.Abs(req.Copier); err != nil {
+			return req, fmt.Errorf("--copier: %w", err)
 		}
 	}
 	data, err := json.Marshal(req)

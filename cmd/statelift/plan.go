@@ -35,6 +35,9 @@ again with the statelift.yaml of the workspace.`,
 			if len(args) == 1 {
 				req.Source = args[0]
 			}
+			if err := checkFar(req); err != nil {
+				return err
+			}
 			p, err := g.plan(cmd.Context(), req)
 			if p != nil {
 				err = errors.Join(g.print(p, p.write), err)

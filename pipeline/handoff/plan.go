@@ -31,6 +31,9 @@ type Plan struct {
 	Balance   Balance    `json:"balance"`
 	// Blocks are why the target cannot serve this plan; none in a rehearsal.
 	Blocks []Block `json:"blocks,omitempty"`
+	// CopierArch is what the program is for that fills the volumes (GOARCH); ""
+	// in a rehearsal.
+	CopierArch string `json:"copierArch,omitempty"`
 	// HostAliases are lines that an administrator added to /etc/hosts.
 	HostAliases []HostAlias `json:"hostAliases,omitempty"`
 	// Mentions are places where configuration names the host itself.

@@ -11,6 +11,21 @@ import (
 // an image with nothing else does not have.
 var ErrDynamic = errors.New("it is linked dynamically: build it with CGO_ENABLED=0 (make build does)")
 
+// Architecture is what a program is for, as GOARCH. The error is ErrDynamic for
+// one of which no image can be made.
+func Architecture(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	arch, err := architecture(f)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	return arch, nil
+}
+
 // architecture is what the program is for. It must be a static ELF program of
 // Linux: one without an interpreter (elf(5), PT_INTERP).
 func architecture(f *os.File) (string, error) {

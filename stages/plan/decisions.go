@@ -12,6 +12,8 @@ import (
 // reads.
 type Options struct {
 	Decisions decisions.PlanPart `json:"decisions,omitzero"`
+	// CopierArch is what the program is for that fills volumes in a cluster.
+	CopierArch string `json:"copierArch,omitempty"`
 }
 
 // unitDecision is what the user decided about a unit that has one of the names.

@@ -45,21 +45,22 @@ func New(o Options, profiles []profile.Profile, rules profile.Rules) *Stage {
 
 // planner is one run of the stage.
 type planner struct {
-	decisions decisions.PlanPart
-	asked     map[string]bool // questions whose answer was looked up
-	profiles  []profile.Profile
-	rules     profile.Rules
-	known     recognised
-	host      *host
-	mounts    []facts.Mount // other file systems below the source
-	split     handoff.Split
-	target    handoff.Target
-	plan      handoff.Plan
-	services  []*service
-	bonds     []bond
-	clients   []bond // found by the programs that jobs run
-	pods      []*pod
-	blocked   []string // what could not be placed
+	decisions  decisions.PlanPart
+	asked      map[string]bool // questions whose answer was looked up
+	profiles   []profile.Profile
+	rules      profile.Rules
+	known      recognised
+	host       *host
+	mounts     []facts.Mount // other file systems below the source
+	split      handoff.Split
+	target     handoff.Target
+	copierArch string
+	plan       handoff.Plan
+	services   []*service
+	bonds      []bond
+	clients    []bond // found by the programs that jobs run
+	pods       []*pod
+	blocked    []string // what could not be placed
 	// What services of different Pods are told of each other.
 	led      map[bondKey]bool // over the network, not by a shared socket
 	edits    map[hostpath.Path][]handoff.Edit
@@ -86,7 +87,7 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, src handoff.Source, 
 	if err != nil {
 		return handoff.Plan{}, err
 	}
-	p := &planner{decisions: s.options.Decisions, profiles: s.profiles, rules: s.rules, host: h, mounts: inv.Mounts, split: split, target: target}
+	p := &planner{decisions: s.options.Decisions, copierArch: s.options.CopierArch, profiles: s.profiles, rules: s.rules, host: h, mounts: inv.Mounts, split: split, target: target}
 	if err := p.decide(ctx); err != nil {
 		return handoff.Plan{}, err
 	}

@@ -14,6 +14,7 @@ func (p *planner) fitTarget() {
 	if p.target.Context == "" {
 		return
 	}
+	p.plan.CopierArch = p.copierArch
 	p.pin()
 	p.plan.Risks = append(p.plan.Risks, targetRisks(p.plan, p.target)...)
 	p.plan.Blocks = Blocks(p.plan, p.target)
@@ -35,6 +36,7 @@ func Blocks(pl handoff.Plan, t handoff.Target) []handoff.Block {
 	j.claimSizes()
 	j.shares()
 	j.architecture()
+	j.copierArchitecture()
 	j.nodes()
 	j.containerSizes()
 	j.quotas()

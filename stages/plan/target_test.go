@@ -197,6 +197,23 @@ func TestBlocks(t *testing.T) {
 		{"Pod without a limit", limit(handoff.Limit{Type: "Pod", Resource: "cpu", Max: 4000}), "workload", "a Pod of dump names no limit of cpu, and LimitRange l wants one of 4 at most", []string{"LimitRange l changed", "--namespace"}},
 		{"Pod too small", limit(handoff.Limit{Type: "Pod", Resource: "memory", Min: 100 << 20}), "workload", "a Pod of dump asks for 64Mi of memory, and LimitRange l wants 100Mi at least", []string{"LimitRange l changed", "--namespace"}},
 
+		{"copies of another architecture", both(func(p *handoff.Plan, t *handoff.Target) { p.CopierArch = "riscv64" }), "volume",
+			"volumes are filled by statelift itself, which is a program for linux/riscv64 here, and the cluster has nodes of linux/amd64, linux/arm64 only",
+			[]string{"built for linux/amd64: --copier PROGRAM", "built for linux/arm64: --copier PROGRAM", "add a node of linux/riscv64", "--context"}},
+		{"copies on a node that is kept away", both(func(p *handoff.Plan, t *handoff.Target) {
+			p.CopierArch = "arm64"
+			t.Nodes[2].Taints = []string{"a=b:NoSchedule"}
+		}), "volume",
+			"is a program for linux/arm64 here, and no node that takes ordinary Pods is of that kind",
+			[]string{"built for linux/amd64: --copier PROGRAM", "add a node of linux/arm64", "--context"}},
+		{"copies on other nodes", both(func(p *handoff.Plan, t *handoff.Target) { p.CopierArch = "arm64"; t.Nodes[2].Memory = 128 << 20 }), "workload",
+			"one Pod of a copy Job asks for 250m of CPU and 256Mi of memory, and no node has that much: the largest, n3", []string{"add a larger node"}},
+		{"nothing to copy", both(func(p *handoff.Plan, t *handoff.Target) {
+			p.CopierArch = "riscv64"
+			for i := range p.Volumes {
+				p.Volumes[i].Seed = false
+			}
+		}), "", "", nil},
 		{"architecture", target(func(t *handoff.Target) { t.Nodes = t.Nodes[2:] }), "workload", "the host's programs are for linux/amd64, and the cluster has nodes of linux/arm64 only", []string{"add a node of linux/amd64", "--context"}},
 		{"nothing is ready", target(func(t *handoff.Target) {
 			t.Nodes[0].Taints = []string{"node.kubernetes.io/unschedulable:NoSchedule"}
@@ -315,8 +332,9 @@ func TestRehearsalIsNotJudged(t *testing.T) {
 
 func TestTargetRisks(t *testing.T) {
 	p, target := shop(), roomy()
-	p.Volumes[1].Class = "odd"
+	p.Volumes[1].Class, p.CopierArch = "odd", "arm64"
 	target.StorageClasses[0].Notes = []string{"be careful"}
+	target.StorageClasses[2].Binding = "WaitForFirstConsumer"
 	target.Missing = append(target.Missing, handoff.Permission{Verb: "list", Resource: "nodes", For: "seeing nodes", Optional: true})
 	var got []string
 	for _, r := range targetRisks(p, target) {
@@ -326,6 +344,7 @@ func TestTargetRisks(t *testing.T) {
 		"low StorageClass block: a volume is deleted with its claim (reclaimPolicy Delete)",
 		"low StorageClass block: be careful",
 		"medium StorageClass odd: statelift does not know its driver example.org/odd: which access modes it serves, and whether it keeps owners, shows when it is used",
+		"high StorageClass odd: its volumes are made where the copies run, which are nodes of linux/arm64, and the host's programs run on nodes of linux/amd64: these may not reach them",
 		"low StorageClass odd: its volumes cannot grow later",
 		"low namespace ns: you may not list nodes: statelift could not look (seeing nodes)",
 	}, got); diff != "" {

@@ -89,7 +89,7 @@ func (j *judge) access() {
 		case v.AccessMode == readWriteOncePod && podsOf(j.plan, v) > 1:
 			j.block("volume", fmt.Sprintf("volume %s (%s) is to be %s, and %s mount it", v.Name, v.Path, v.AccessMode, strings.Join(mounters(j.plan, v), ", ")),
 				"let them run on one node: "+decide(v, "accessMode: "+readWriteOnce))
-		case v.AccessMode == readWriteOnce && !together(list) && len(j.usable()) != 1:
+		case v.AccessMode == readWriteOnce && !together(list) && len(j.usable(j.runs)) != 1:
 			many := v
 			many.AccessMode = readWriteMany
 			choices := j.chooseClass(many, "accessMode: "+readWriteMany)

@@ -22,6 +22,8 @@ type boxes struct {
 	name  string // of the workload, or of the copy
 	run   []box  // at the same time
 	first []box  // before them, one after the other
+	// copies is true of the Pod that fills a volume.
+	copies bool
 }
 
 func boxOf(name string, r handoff.Resources) box {
@@ -40,7 +42,7 @@ func workloadBoxes(pl handoff.Plan, w handoff.Workload) boxes {
 }
 
 func copyBoxes() boxes {
-	return boxes{name: "a copy Job", run: []box{boxOf("copy", handoff.CopyResources())}}
+	return boxes{name: "a copy Job", copies: true, run: []box{boxOf("copy", handoff.CopyResources())}}
 }
 
 // with is a container as the LimitRanges complete it.
@@ -111,10 +113,10 @@ func (j *judge) allBoxes() (out []boxes) {
 	return out
 }
 
-// usable are the nodes on which Pods of the host's programs can run.
-func (j *judge) usable() (out []handoff.Node) {
+// usable are the nodes that take ordinary Pods and of which fits holds.
+func (j *judge) usable(fits func(handoff.Node) bool) (out []handoff.Node) {
 	for _, n := range j.target.Nodes {
-		if n.Ready && len(n.Taints) == 0 && j.runs(n) {
+		if n.Ready && len(n.Taints) == 0 && fits(n) {
 			out = append(out, n)
 		}
 	}
@@ -123,7 +125,15 @@ func (j *judge) usable() (out []handoff.Node) {
 
 // runs reports whether the node runs the host's programs at all.
 func (j *judge) runs(n handoff.Node) bool {
-	arch := j.plan.Host.Architecture
+	return isFor(n, j.plan.Host.Architecture)
+}
+
+// copies reports whether the node runs the program that fills volumes.
+func (j *judge) copies(n handoff.Node) bool {
+	return isFor(n, firstOf(j.plan.CopierArch, j.plan.Host.Architecture))
+}
+
+func isFor(n handoff.Node, arch string) bool {
 	return n.OS == "linux" && (arch == "" || n.Arch == arch)
 }
 
@@ -131,12 +141,43 @@ func (j *judge) architecture() {
 	if len(j.target.Nodes) == 0 || slices.ContainsFunc(j.target.Nodes, j.runs) {
 		return
 	}
+	j.block("workload", fmt.Sprintf("the host's programs are for linux/%s, and the cluster has nodes of %s only", j.plan.Host.Architecture, strings.Join(j.kinds(), ", ")),
+		fmt.Sprintf("add a node of linux/%s", j.plan.Host.Architecture), otherCluster)
+}
+
+const otherCluster = "lift into another cluster: --context"
+
+// kinds are the platforms of the nodes, as OS/ARCH.
+func (j *judge) kinds() []string {
 	kinds := map[string]bool{}
 	for _, n := range j.target.Nodes {
 		kinds[n.OS+"/"+n.Arch] = true
 	}
-	j.block("workload", fmt.Sprintf("the host's programs are for linux/%s, and the cluster has nodes of %s only", j.plan.Host.Architecture, strings.Join(slices.Sorted(maps.Keys(kinds)), ", ")),
-		fmt.Sprintf("add a node of linux/%s", j.plan.Host.Architecture), "lift into another cluster: --context")
+	return slices.Sorted(maps.Keys(kinds))
+}
+
+// copierArchitecture compares the nodes with the program of the copies, which is
+// statelift as it runs here unless the user gives another one.
+func (j *judge) copierArchitecture() {
+	arch := j.plan.CopierArch
+	_, _, copies := j.pods()
+	if !copies || arch == "" || len(j.target.Nodes) == 0 || len(j.usable(j.copies)) > 0 {
+		return
+	}
+	var choices []string
+	for _, n := range j.usable(func(n handoff.Node) bool { return n.OS == "linux" }) {
+		choices = append(choices, fmt.Sprintf("give the copies a statelift that is built for linux/%s: --copier PROGRAM", n.Arch))
+	}
+	if len(choices) == 0 {
+		return // no node takes anything: nodes says so
+	}
+	slices.Sort(choices)
+	where := "no node that takes ordinary Pods is of that kind"
+	if !slices.ContainsFunc(j.target.Nodes, j.copies) {
+		where = "the cluster has nodes of " + strings.Join(j.kinds(), ", ") + " only"
+	}
+	j.block("volume", fmt.Sprintf("volumes are filled by statelift itself, which is a program for linux/%s here, and %s", arch, where),
+		append(slices.Compact(choices), fmt.Sprintf("add a node of linux/%s", arch), otherCluster)...)
 }
 
 // nodes looks for a node on which each Pod can run.
@@ -145,18 +186,25 @@ func (j *judge) nodes() {
 	case j.lacks("list", "nodes"):
 		return
 	case len(j.target.Nodes) == 0:
-		j.block("workload", "the cluster has no node", "add one", "lift into another cluster: --context")
+		j.block("workload", "the cluster has no node", "add one", otherCluster)
 		return
 	case !slices.ContainsFunc(j.target.Nodes, j.runs):
 		return // architecture said so
 	}
-	usable := j.usable()
+	usable, forCopies := j.usable(j.runs), j.usable(j.copies)
 	if len(usable) == 0 {
 		j.block("workload", "no node takes ordinary Pods: "+strings.Join(j.closed(), "; "),
-			"bring a node up, or take its taint away: kubectl taint node NAME KEY-", "lift into another cluster: --context")
+			"bring a node up, or take its taint away: kubectl taint node NAME KEY-", otherCluster)
 		return
 	}
 	for _, p := range j.allBoxes() {
+		usable := usable
+		if p.copies {
+			usable = forCopies
+		}
+		if len(usable) == 0 {
+			continue // copierArchitecture said so
+		}
 		need := p.amounts(j.target.Limits)
 		cpu, memory := need["requests.cpu"], need["requests.memory"]
 		if slices.ContainsFunc(usable, func(n handoff.Node) bool { return n.CPU >= cpu && n.Memory >= memory }) {

@@ -125,6 +125,10 @@ func targetRisks(pl handoff.Plan, t handoff.Target) []handoff.Risk {
 		if c.Provisioner == "kubernetes.io/no-provisioner" {
 			risk("high", about, "nothing makes volumes of this class: without PersistentVolumes that are there and large enough, the copies wait for ever", "make them, or choose another class")
 		}
+		if host := j.plan.Host.Architecture; v.Seed && c.Binding == "WaitForFirstConsumer" && j.plan.CopierArch != "" && host != "" && j.plan.CopierArch != host {
+			risk("high", about, fmt.Sprintf("its volumes are made where the copies run, which are nodes of linux/%s, and the host's programs run on nodes of linux/%s: these may not reach them", j.plan.CopierArch, host),
+				fmt.Sprintf("give the copies a statelift that is built for linux/%s (--copier PROGRAM), or choose a class whose volumes all nodes reach", host))
+		}
 		if c.Reclaim == "Delete" {
 			risk("low", about, "a volume is deleted with its claim (reclaimPolicy Delete)", "choose a class with Retain for data that must outlive its claim")
 		}

@@ -20,7 +20,7 @@ type Options struct {
 	// a registry for the images.
 	Needed bool `json:"needed,omitempty"`
 	// Program is what the image is made of; "" is the program that runs.
-	Program string `json:"-"`
+	Program string `json:"program,omitempty"`
 	// Talk is how far sides are talked to. It decides about no result.
 	Talk carrier.Options `json:"-"`
 }
