@@ -57,17 +57,20 @@ test: build ## every test, with all the set-up it needs
 	@$(MAKE) e2e
 
 # Tests with the build tag e2e use the test cluster, and so do those of its own
-# module. It goes down after them unless it was up before. E2E chooses packages.
+# module; the others of the same packages were run before. It goes down after them
+# unless it was up already. E2E chooses packages.
 CLUSTER = fixtures/cluster
 BED = { (cd $(CLUSTER) && go run ./cmd/bed env) >/dev/null 2>&1 || \
 	{ trap '(cd $(CLUSTER) && go run ./cmd/bed down)' EXIT; (cd $(CLUSTER) && go run ./cmd/bed up) >/dev/null; }; } && \
 	eval "$$(cd $(CLUSTER) && go run ./cmd/bed env)"
-E2E ?= $(sort $(dir $(shell grep -rl --include=*_test.go '^//go:build e2e' $(SOURCES))))
+CLUSTERTESTS = $(shell grep -rl --include=*_test.go '^//go:build e2e' $(SOURCES))
+E2E ?= $(sort $(dir $(CLUSTERTESTS)))
+NAMES = $$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $(CLUSTERTESTS) | paste -sd '|')
 .PHONY: e2e
 e2e: build ## the part of test that is done in a real cluster
 	@$(TOOLS) && (cd $(CLUSTER) && go vet ./... && go test -timeout 30m ./...)
 	@$(TOOLS) && $(HOST) && $(BED) && STATELIFT_BINARY=$(CURDIR)/$(BIN) && export STATELIFT_BINARY && \
-	go test -tags e2e -p 1 -timeout 60m $(addprefix ./,$(E2E))
+	go test -tags e2e -p 1 -timeout 60m -run "^($(NAMES))$$" $(addprefix ./,$(E2E))
 
 .PHONY: demo
 demo: build ## rehearse the migration of a real host, and show what came out
