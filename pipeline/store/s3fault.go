@@ -31,6 +31,7 @@ const maxPause = 10 * time.Second
 
 // retry calls f until it succeeds, fails for good, or the attempts are used up.
 func (s *S3) retry(ctx context.Context, f func() error) error {
+	began := time.Now()
 	for attempt := 1; ; attempt++ {
 		err := plain(f())
 		switch {
@@ -41,7 +42,7 @@ func (s *S3) retry(ctx context.Context, f func() error) error {
 		case !transient(err):
 			return err
 		case attempt >= s.o.Attempts:
-			return fmt.Errorf("given up after %d attempts: %w", attempt, err)
+			return fmt.Errorf("given up after %d attempts: %w (all within %s)", attempt, err, time.Since(began).Round(100*time.Millisecond))
 		}
 		if err := s.pause(ctx, attempt); err != nil {
 			return err

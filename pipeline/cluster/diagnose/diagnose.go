@@ -14,6 +14,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -37,6 +38,19 @@ type Finding struct {
 	What     string // what is wrong, one sentence without a full stop
 	Remedy   string // what to do, "" when there is nothing better than waiting
 	Evidence string // the cluster's own words
+	// Within is how long waiting may be of use at most; 0 is what the one who waits
+	// thinks right.
+	Within time.Duration
+}
+
+// unreachable is how long nothing but refused connections, or a name that nobody
+// knows, is waited for: a server that is started again is back by then.
+const unreachable = 30 * time.Second
+
+// isUnreachable reads what the network stacks of Go and Linux say (net.OpError,
+// net.DNSError, connect(2)). A time-out is not among them: a line may be slow.
+func isUnreachable(message string) bool {
+	return has(message, "connection refused", "no such host", "no route to host", "network is unreachable")
 }
 
 // String is for people: what, the cluster's words, the remedy.
@@ -58,8 +72,11 @@ type Scene struct {
 	Owner      string // KIND NAME of another controller of the Pods
 	Want       int    // how many Pods it should have
 	Pods       []*corev1.Pod
-	Claims     []*corev1.PersistentVolumeClaim // that the Pods mount
-	Events     []*corev1.Event                 // about any of these, and about Owner
+	// Failed is the last Pod that failed, while none of those that come after it is
+	// there.
+	Failed *corev1.Pod
+	Claims []*corev1.PersistentVolumeClaim // that the Pods mount
+	Events []*corev1.Event                 // about any of these, and about Owner
 }
 
 // Explain lists what is in the way, the worst first; nothing when all goes on as
@@ -78,6 +95,10 @@ func Explain(s Scene) []Finding {
 				out = append(out, f)
 			}
 		}
+	}
+	if s.Failed != nil {
+		// What else it failed of, the next one may do better.
+		out = append(out, slices.DeleteFunc(pod(s.Failed, nil), func(f Finding) bool { return f.Within == 0 })...)
 	}
 	out = append(out, refused(s)...)
 	if s.Deployment != nil {

@@ -23,6 +23,9 @@ func image(name, message string) Finding {
 		f.What = fmt.Sprintf("the node does not reach the registry of image %s", name)
 		f.Remedy = "use a registry name that the nodes of the cluster reach (--registry)"
 		f.Level = Doubtful
+		if isUnreachable(message) {
+			f.Within = unreachable
+		}
 	default:
 		f.What = fmt.Sprintf("image %s cannot be pulled", name)
 		f.Level = Doubtful

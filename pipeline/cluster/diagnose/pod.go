@@ -197,7 +197,16 @@ func exited(name string, t *corev1.ContainerStateTerminated) Finding {
 		f.Level, f.What, f.Remedy = Stuck, fmt.Sprintf("container %s cannot be started", name), startRemedy(t.Message)
 	case t.ExitCode == 137, t.ExitCode == 143:
 		f.Level, f.What = Passing, fmt.Sprintf("container %s was killed", name)
-	case has(t.Message, "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "unauthorized", "401", "403"):
+	case has(t.Message, " is damaged: "):
+		f.Level = Stuck
+		f.What = "what was sent for the copy is damaged where it is"
+		f.Remedy = "remove that blob there, and run again: it is sent anew"
+	// Three digits alone are in many a digest.
+	case isUnreachable(t.Message) && !has(t.Message, "connection reset"):
+		f.What = fmt.Sprintf("container %s does not reach its store or registry", name)
+		f.Remedy = "bring it up, or use an address that the Pods of the cluster reach (--registry, --store)"
+		f.Within = unreachable
+	case has(t.Message, "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "unauthorized", " 401 ", "(401", " 403 ", "(403"):
 		f.Level = Stuck
 		f.What = "the store or registry refuses the credentials of the copy"
 		f.Remedy = "set the right ones in the environment (AWS_ACCESS_KEY_ID and the like, docker login), and run again"

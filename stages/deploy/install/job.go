@@ -210,6 +210,9 @@ func (r *run) pause(ctx context.Context, changed <-chan struct{}) error {
 // scene is what is known of a copy.
 func (r *run) scene(v *volume, job *batchv1.Job, pods []*corev1.Pod) diagnose.Scene {
 	s := diagnose.Scene{Job: job, Want: int(replicas(job.Spec.Parallelism)), Pods: unfinished(pods)}
+	if len(s.Pods) == 0 && len(pods) > 0 {
+		s.Failed = slices.MaxFunc(pods, func(a, b *corev1.Pod) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	}
 	about := []types.UID{job.UID}
 	for _, name := range claimsOf(v.job) {
 		if claim := r.view.Claim(name); claim != nil {

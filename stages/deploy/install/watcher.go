@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -28,6 +29,7 @@ type watcher struct {
 	current diagnose.Finding
 	since   time.Time // of the current finding
 	trouble time.Time // when faults began; zero when there is none
+	bounded time.Time // since when there are no other faults than such with a bound of their own
 	well    time.Time // when the last fault was seen to be gone
 }
 
@@ -48,6 +50,13 @@ func (w *watcher) look(s diagnose.Scene) error {
 	if f.Level > diagnose.Passing && w.trouble.IsZero() {
 		w.trouble = now
 	}
+	switch {
+	case f.Level <= diagnose.Passing:
+	case f.Within == 0:
+		w.bounded = time.Time{}
+	case w.bounded.IsZero():
+		w.bounded = now
+	}
 	if f.About != w.current.About || f.What != w.current.What {
 		w.current, w.since = f, now
 	}
@@ -55,6 +64,9 @@ func (w *watcher) look(s diagnose.Scene) error {
 		return nil
 	}
 	w.tell(f)
+	if long := now.Sub(w.bounded); f.Within > 0 && long >= min(f.Within, w.patience) {
+		return fmt.Errorf("%s, for %s now", f, long.Round(time.Second))
+	}
 	if f.Level == diagnose.Stuck || f.Level == diagnose.Doubtful && now.Sub(w.trouble) >= w.patience {
 		return errors.New(f.String())
 	}
@@ -67,7 +79,7 @@ func (w *watcher) recovered(now time.Time) {
 		w.well = now
 	}
 	if now.Sub(w.well) >= relapse {
-		w.trouble = time.Time{}
+		w.trouble, w.bounded = time.Time{}, time.Time{}
 	}
 }
 
