@@ -85,6 +85,16 @@ type Programs struct {
 	// Options are the groups of option files (the format mysql) that the
 	// programs read, and the options in them.
 	Options Options `json:"options,omitzero"`
+	// Passwords are in files of their own, by host.
+	Passwords Passwords `json:"passwords,omitzero"`
+}
+
+// Passwords says what a file of passwords looks like.
+type Passwords struct {
+	Home string `json:"home,omitempty"` // the file in a user's home
+	// Pattern is a regular expression for a line that holds for the host itself;
+	// its first group is the host's name.
+	Pattern string `json:"pattern,omitempty"`
 }
 
 // Options is where a client program finds server and account.
@@ -116,6 +126,9 @@ func (n Network) validate() error {
 	}
 	if (a.Path != "" || a.Pattern != "") && (a.Network == "" || a.Why == "") {
 		faults = append(faults, errors.New("network.accounts wants network and why"))
+	}
+	if w := n.Programs.Passwords; w != (Passwords{}) {
+		faults = append(faults, checkPattern("network.programs.passwords", []string{"/" + w.Home}, w.Pattern))
 	}
 	return errors.Join(append(faults, checkPattern("network.accounts", a.Files, a.Pattern))...)
 }

@@ -128,12 +128,6 @@ func (p *planner) leadPrograms(ctx context.Context, d *draft, a *service, srv se
 	for _, e := range progs.Env {
 		d.setVariable(a, e.Name, srv.fill(e.Value), "its programs take the server from this variable; without it they use the socket, which is in another Pod")
 	}
-	if progs.Options.Host == "" {
-		if len(progs.Env) == 0 {
-			return nil, fmt.Sprintf("how programs of %s are told a name is not known", srv.s.box.Name), nil
-		}
-		return nil, "", nil
-	}
 	for _, prog := range a.programs {
 		if user := optionOf(prog.line, "-u", "--user="); user != "" {
 			users = append(users, user)
@@ -141,6 +135,12 @@ func (p *planner) leadPrograms(ctx context.Context, d *draft, a *service, srv se
 		if own := firstOf(optionOf(prog.line, "-S", "--socket="), optionOf(prog.line, "-h", "--host=")); own != "" && p.isOwn(own) {
 			return nil, fmt.Sprintf("%s names %s on its command line (%s)", prog.name, own, place(prog.Source)), nil
 		}
+	}
+	if progs.Options.Host == "" {
+		if len(progs.Env) == 0 {
+			return nil, fmt.Sprintf("how programs of %s are told a name is not known", srv.s.box.Name), nil
+		}
+		return nil, "", p.leadPasswords(ctx, d, a, srv)
 	}
 	home := hostpath.Clean(firstOf(string(p.host.userByID(a.box.UID).Home), "/")).Join(progs.Options.Home)
 	var files []hostpath.Path
