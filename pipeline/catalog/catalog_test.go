@@ -4,9 +4,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -243,6 +245,162 @@ func TestUsersCanQuery(t *testing.T) {
 	out, err := exec.Command("sqlite3", "-readonly", name, "SELECT bytes, class, reason FROM paths WHERE path='/a/one'").CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "100|volume|test" {
 		t.Errorf("sqlite3 says %q (%v)", out, err)
+	}
+}
+
+// tangled has names that sort otherwise among their siblings than whole paths do.
+func tangled() []catalog.Entry {
+	var out []catalog.Entry
+	add := func(p hostpath.Path, t tree.Type) {
+		out = append(out, catalog.Entry{Entry: tree.Entry{Path: p, Type: t, Size: 10, Nlink: 1}})
+	}
+	add("/", tree.Directory)
+	for _, top := range []string{"/a", "/a b", "/a!", "/a-b", "/a.d", "/a0", "/a\xff", "/b"} {
+		add(hostpath.Path(top), tree.Directory)
+		for _, name := range []string{"/!", "/a", "/a/x", "/a-x", "/z"} {
+			t := tree.Regular
+			if name == "/a" {
+				t = tree.Directory
+			}
+			add(hostpath.Path(top+name), t)
+		}
+	}
+	slices.SortFunc(out, func(a, b catalog.Entry) int { return hostpath.Compare(a.Path, b.Path) })
+	return out
+}
+
+// What bisection finds is what a plain pass finds.
+func TestFindingAgainstPlainPass(t *testing.T) {
+	entries := tangled()
+	name, _ := fill(t, entries)
+	c := open(t, name)
+	for i, e := range entries {
+		got, err := c.Find(e.Path)
+		if err != nil || got.ID != int64(i+1) || got.Path != e.Path {
+			t.Errorf("%s: found %d %s (%v)", e.Path, got.ID, got.Path, err)
+		}
+		if _, err := c.Find(e.Path + "\x01"); !errors.Is(err, catalog.ErrNoPath) {
+			t.Errorf("%s and a byte more: %v", e.Path, err)
+		}
+		after := i + 1
+		for after < len(entries) && entries[after].Path.Within(e.Path) {
+			after++
+		}
+		if got, err := c.After(int64(i+1), e.Path); err != nil || got != int64(after+1) {
+			t.Errorf("after %s comes %d (%v), want %d", e.Path, got, err, after+1)
+		}
+		for n := 1; n <= len(e.Path); n++ {
+			prefix := string(e.Path[:n])
+			from, to, err := c.Span(prefix)
+			for k, other := range entries {
+				if in := from <= int64(k+1) && int64(k+1) < to; err != nil || in != strings.HasPrefix(string(other.Path), prefix) {
+					t.Fatalf("span of %q is %d to %d (%v), and %q is number %d", prefix, from, to, err, other.Path, k+1)
+				}
+			}
+		}
+	}
+}
+
+func TestGlobAgainstPlainPass(t *testing.T) {
+	entries := tangled()
+	name, _ := fill(t, entries)
+	c := open(t, name)
+	for _, pattern := range []hostpath.Path{"/a", "/a*", "/*/a/x", "/a/**", "/**/x", "/a?b/z", "/nothing/*", "/a*/a*"} {
+		var want []hostpath.Path
+		for _, e := range entries {
+			if claim.MatchGlob(pattern, e.Path) {
+				want = append(want, e.Path)
+			}
+		}
+		got, err := c.Glob(t.Context(), claim.NewPattern(pattern), 1000)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: %v %s", pattern, err, diff)
+		}
+		if got, err := c.Glob(t.Context(), claim.NewPattern(pattern), 1); err != nil || len(got) != min(1, len(want)) {
+			t.Errorf("%s, the first: %v %v", pattern, got, err)
+		}
+	}
+}
+
+// Classes by runs, with entries between them that have none.
+func TestClassesByRuns(t *testing.T) {
+	entries := tangled()
+	name, _ := fill(t, entries)
+	c := open(t, name)
+	p, err := c.BeginPlacement(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	classes := make([]claim.Class, len(entries))
+	for i := range entries {
+		if classes[i] = []claim.Class{"", claim.Image, claim.Image, claim.Volume, claim.Drop}[i/3%5]; classes[i] != "" {
+			if err := p.Place(t.Context(), int64(i+1), classes[i], int64(i/3+1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := p.Place(t.Context(), 5, claim.Image, 1); err == nil {
+		t.Error("an entry was placed after a later one")
+	}
+	if _, err := p.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, class := range []claim.Class{"", claim.Image, claim.Volume, claim.Object} {
+		for _, under := range []hostpath.Path{"", "/a", "/a-b/a", "/b"} {
+			var want, got []hostpath.Path
+			for i, e := range entries {
+				if (class == "" || classes[i] == class) && (under == "" || e.Path.Within(under)) {
+					want = append(want, e.Path)
+				}
+			}
+			for e, err := range c.Entries(t.Context(), catalog.Filter{Class: class, Under: under}) {
+				if err != nil || e.Class != classes[e.ID-1] || e.Class != "" && e.Claim != (e.ID-1)/3+1 {
+					t.Fatalf("%s: %s %d (%v)", e.Path, e.Class, e.Claim, err)
+				}
+				got = append(got, e.Path)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("class %q under %q: %s", class, under, diff)
+			}
+		}
+	}
+	tallies := map[claim.Class]catalog.Tally{}
+	for i, e := range entries {
+		if got, err := c.Lookup(t.Context(), e.Path); err != nil || got.Class != classes[i] {
+			t.Errorf("%s is %q (%v), want %q", e.Path, got.Class, err, classes[i])
+		}
+		k := tallies[classes[i]]
+		k.Class, k.Entries = classes[i], k.Entries+1
+		if e.Type == tree.Regular {
+			k.Files, k.Bytes = k.Files+1, k.Bytes+10
+		}
+		tallies[classes[i]] = k
+	}
+	got, err := c.Tallies(t.Context())
+	if diff := cmp.Diff(slices.SortedFunc(maps.Values(tallies), func(a, b catalog.Tally) int { return strings.Compare(string(a.Class), string(b.Class)) }), got); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
+	}
+	sizes := map[claim.Class]catalog.Tally{}
+	for s, err := range c.Sizes(t.Context(), func(class claim.Class, _ int64) bool { return class != claim.Image }) {
+		if err != nil || string(s.Path) != string(entries[s.ID-1].Path) {
+			t.Fatalf("%d is %s (%v)", s.ID, s.Path, err)
+		}
+		k := sizes[s.Class]
+		k.Class, k.Entries, k.Bytes = s.Class, k.Entries+1, k.Bytes+s.Bytes
+		if s.File {
+			k.Files++
+		}
+		sizes[s.Class] = k
+	}
+	delete(tallies, "")
+	delete(tallies, claim.Image)
+	if diff := cmp.Diff(tallies, sizes); diff != "" {
+		t.Error(diff)
+	}
+	// As users see it.
+	out, err := exec.Command("sqlite3", "-readonly", name, "SELECT coalesce(class,'') FROM paths ORDER BY id").Output()
+	if want := fmt.Sprint(classes); err != nil || "["+strings.ReplaceAll(strings.TrimSuffix(string(out), "\n"), "\n", " ")+"]" != want {
+		t.Errorf("the view says %q (%v), want %q", out, err, want)
 	}
 }
 
