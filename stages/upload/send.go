@@ -101,8 +101,9 @@ func (c *content) send(ctx context.Context, env *pipeline.Env, to carrier.Carrie
 	return to.Name(ctx, c.seeds)
 }
 
-// put brings one blob there. What the ledger says of it is for the log only: a
-// record here proves nothing about the far side.
+// put brings one blob there. A record here proves nothing about the far side, so
+// that is asked in any case; but what this workspace has seen there as a whole is
+// not read back once more.
 func (c *content) put(ctx context.Context, env *pipeline.Env, to carrier.Carrier, d oci.Descriptor) error {
 	fail := func(err error) error {
 		return fmt.Errorf("seed of volume %s: %w", c.volume[d.Digest], err)
@@ -113,9 +114,14 @@ func (c *content) put(ctx context.Context, env *pipeline.Env, to carrier.Carrier
 		return err
 	}
 	if before {
-		if has, err := to.Has(ctx, d.Digest, d.Size); err != nil {
+		has, err := to.Has(ctx, d.Digest, d.Size)
+		switch {
+		case err != nil:
 			return fail(err)
-		} else if !has {
+		case has:
+			env.Progress.Add(d.Size)
+			return nil
+		default:
 			env.Log.Warn("a blob that was there is gone, and is sent again", "blob", d.Digest, "volume", c.volume[d.Digest])
 		}
 	}

@@ -447,3 +447,26 @@ func TestADynamicProgram(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 }
+
+// A blob that an earlier lift left damaged in the registry is named with its
+// volume, and the upload is no success.
+func TestDamagedThere(t *testing.T) {
+	server := registryserver.Start(t)
+	o := upload.Options{Registry: server.Host, Program: program(t), Talk: talk()}
+	env, seeds := two(t)
+	run(t, o, env, seeds)
+	blob := someBlob(t, env)
+	data, err := os.ReadFile(server.Blob(string(blob)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(server.Blob(string(blob)), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env, seeds = two(t) // another workspace with the same content
+	if _, err := upload.New(o).Run(t.Context(), env, seeds); err == nil || !strings.Contains(err.Error(), "seed of volume ") ||
+		!strings.Contains(err.Error(), string(blob)) || !strings.Contains(err.Error(), "deleted in the registry's storage") {
+		t.Errorf("error = %v", err)
+	}
+}

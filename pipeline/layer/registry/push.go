@@ -171,12 +171,16 @@ func (b *blob) push(ctx context.Context, pusher *remote.Pusher, sent func(int64)
 // toldLayer tells what is read of a layer, once, whatever is sent twice.
 type toldLayer struct {
 	v1.Layer
-	mu   sync.Mutex
-	left int64
-	tell func(int64)
+	mu    sync.Mutex
+	left  int64
+	fresh bool // not read yet
+	tell  func(int64)
 }
 
 func (l *toldLayer) Compressed() (io.ReadCloser, error) {
+	l.mu.Lock()
+	l.fresh = false
+	l.mu.Unlock()
 	rc, err := l.Layer.Compressed()
 	if err != nil {
 		return nil, err
@@ -195,6 +199,14 @@ func (l *toldLayer) Write(p []byte) (int, error) {
 	l.left -= n
 	l.tell(n)
 	return len(p), nil
+}
+
+// none reports whether nothing was read of the layer: the registry wanted
+// nothing, since it has it.
+func (l *toldLayer) none() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fresh
 }
 
 func (l *toldLayer) rest() {

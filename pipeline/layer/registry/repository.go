@@ -2,6 +2,8 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -174,7 +176,10 @@ const rounds = 3
 
 // Upload sends a blob unless it is there. sent is told of the bytes that the
 // registry got or has, each once. It returns when the registry has confirmed
-// digest and size.
+// digest and size; one that was there before is read back, since a registry
+// confirms a digest without looking at what it keeps under it. (It may also keep,
+// for another repository, damaged content of the same digest and size, and then
+// takes what is sent without storing it: only who reads the blob sees that.)
 func (p *Repository) Upload(ctx context.Context, s Source, sent func(int64)) error {
 	return p.registry.explain(p.upload(ctx, s, sent))
 }
@@ -184,7 +189,7 @@ func (p *Repository) upload(ctx context.Context, s Source, sent func(int64)) err
 	if err != nil {
 		return err
 	}
-	told := &toldLayer{Layer: sourceLayer{hash: hash, source: s}, left: s.Size, tell: sent}
+	told := &toldLayer{Layer: sourceLayer{hash: hash, source: s}, left: s.Size, fresh: true, tell: sent}
 	for round := 1; ; round++ {
 		err = p.pusher.Upload(ctx, p.name, told)
 		if err == nil || round == rounds || ctx.Err() != nil || !passes(err) {
@@ -199,10 +204,42 @@ func (p *Repository) upload(ctx context.Context, s Source, sent func(int64)) err
 		return fmt.Errorf("confirm: %w", err)
 	}
 	if size != s.Size {
-		return fmt.Errorf("blob %s: the registry has %d bytes of it, not %d: it is damaged there; have the registry's owner delete it, and run again", s.Digest, size, s.Size)
+		return p.damaged(s.Digest, fmt.Sprintf("%d bytes of it, not %d", size, s.Size))
+	}
+	if told.none() {
+		if err := p.readBack(ctx, s.Digest); err != nil {
+			return err
+		}
 	}
 	told.rest()
 	return nil
+}
+
+// readBack compares the content that the registry keeps with its digest.
+func (p *Repository) readBack(ctx context.Context, digest string) error {
+	in, err := p.Open(ctx, digest)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, in); err != nil {
+		return fmt.Errorf("blob %s: read back: %w", digest, err)
+	}
+	if got := "sha256:" + hex.EncodeToString(sum.Sum(nil)); got != digest {
+		return p.damaged(digest, "content with "+got+" under that name")
+	}
+	return nil
+}
+
+// damaged says what to do about a blob that sending again does not mend: a
+// registry of the reference implementation keeps what it has, whatever
+// repository it is sent to (distribution, registry/storage/blobwriter.go,
+// moveBlob).
+func (p *Repository) damaged(digest, has string) error {
+	return fmt.Errorf("blob %s in %s: the registry has %s: it is damaged there, and the registry keeps it when it is sent again. "+
+		"Have it deleted in the registry's storage (blobs/sha256/%s/%s/data), or use another registry or a bucket (--registry, --store), and run again",
+		digest, p, has, digest[len("sha256:"):][:2], digest[len("sha256:"):])
 }
 
 // sourceLayer is a blob as the library wants one.
