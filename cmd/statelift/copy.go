@@ -112,7 +112,7 @@ func (g *globals) copy(ctx context.Context, o copyOptions) error {
 	defer from.Close()
 	s, err := carrier.OpenSeed(ctx, from, digest)
 	if err != nil {
-		return err
+		return o.advise(err)
 	}
 	if o.volume != "" && o.volume != s.Config.Volume {
 		return errUsage{fmt.Errorf("--volume %s: the seed is of volume %s", o.volume, s.Config.Volume)}
@@ -234,7 +234,7 @@ func (o copyOptions) advise(err error) error {
 		return &pipeline.Blocked{Question: err.Error() + ": it is NFS that squashes root, or a Pod without the capability CHOWN: " +
 			"export it with no_root_squash to the nodes that run the copy, or choose a StorageClass that keeps owners", Where: "--to " + o.to}
 	case errors.As(err, &damaged):
-		return fmt.Errorf("%w\nremove that blob where it is, and run the lift again: it is sent anew", err)
+		return errSeedDamaged{fmt.Errorf("%w\nremove that blob where it is, and run the lift again: it is sent anew", err)}
 	}
 	return err
 }

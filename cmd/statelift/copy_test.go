@@ -272,7 +272,13 @@ func TestCopyOfDamagedBlobs(t *testing.T) {
 				}
 				target := t.TempDir()
 				_, stderr, code := copies(t, "--seed", j.seed, "--to", target, "--attempts", "2")
-				if code != exitFailure || !strings.Contains(stderr, string(d.Digest[7:])) {
+				// What to try again does not mend has a code by which a Job knows.
+				// (A registry does not tell a damaged manifest from other faults.)
+				want := exitNotProved
+				if spoil == nil || kind == "registry" && d.MediaType == oci.MediaManifest {
+					want = exitFailure
+				}
+				if code != want || !strings.Contains(stderr, string(d.Digest[7:])) {
 					t.Errorf("%s: %s %s: exit code %d, %s", kind, name, d.MediaType, code, stderr)
 				}
 				if pack := strings.Contains(d.MediaType, "pack") || strings.Contains(d.MediaType, "part"); pack && !strings.Contains(stderr, "volume data") {

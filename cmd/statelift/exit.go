@@ -43,6 +43,12 @@ const exitHelp = `Exit codes:
 // errUsage marks errors about how the program was called.
 type errUsage struct{ error }
 
+// errSeedDamaged marks a copy of a seed that is not what its digest says: to copy
+// it again does not mend it, which a Job sees by the exit code.
+type errSeedDamaged struct{ error }
+
+func (e errSeedDamaged) Unwrap() error { return e.error }
+
 // errNotProved is returned when verify found a difference.
 var errNotProved = errors.New("not everything is proved; the table above names what is not")
 
@@ -54,6 +60,7 @@ func exitCode(ctx context.Context, err error) int {
 		blocked    *pipeline.Blocked
 		incomplete *pipeline.Incomplete
 		differ     *deploy.DifferError
+		damaged    errSeedDamaged
 	)
 	switch {
 	case errors.As(err, &usage):
@@ -66,7 +73,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInput
 	case errors.As(err, &blocked):
 		return exitBlocked
-	case errors.Is(err, errNotProved), errors.As(err, &differ):
+	case errors.Is(err, errNotProved), errors.As(err, &differ), errors.As(err, &damaged):
 		return exitNotProved
 	case errors.As(err, &incomplete):
 		return exitIncomplete

@@ -180,6 +180,7 @@ func (r *run) await(ctx context.Context, v *volume, name string, uid types.UID) 
 			case diagnose.Failed:
 				return job, r.failed(ctx, v, job, pods)
 			}
+			watcher.failures(job, pods)
 			if err := watcher.look(r.scene(v, job, pods)); err != nil {
 				r.saveLogs(ctx, v.Name, pods)
 				return nil, err

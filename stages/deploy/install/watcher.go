@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/statelift/statelift/pipeline/cluster/diagnose"
 )
 
@@ -80,6 +83,22 @@ func (w *watcher) recovered(now time.Time) {
 	}
 	if now.Sub(w.well) >= relapse {
 		w.trouble, w.bounded = time.Time{}, time.Time{}
+	}
+}
+
+// failures tells of Pods that failed while their Job goes on: until it makes the
+// next one, minutes may pass.
+func (w *watcher) failures(job *batchv1.Job, pods []*corev1.Pod) {
+	for _, p := range pods {
+		if p.Status.Phase != corev1.PodFailed || w.told[string(p.UID)] {
+			continue
+		}
+		w.told[string(p.UID)] = true
+		because := "its reason is not known"
+		if list := diagnose.Explain(diagnose.Scene{Pods: []*corev1.Pod{p}}); len(list) > 0 {
+			because = list[0].String()
+		}
+		w.log.Warn("a copy failed, and is tried again by its Job", "job", job.Name, "because", because)
 	}
 }
 
