@@ -78,6 +78,7 @@ func TestImageAnswers(t *testing.T) {
 		{"failed to authorize: failed to fetch anonymous token: unexpected status: 403 Forbidden", "without other credentials"},
 		{"pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed", "without other credentials"},
 		{"rpc error: code = NotFound desc = failed to pull and unpack image: r.example/x:1: not found", "is not in the registry"},
+		{"failed to pull image \"r.example/x@sha256:a0401b403c\": manifest: not found", "is not in the registry"},
 		{"reading manifest 1 in r.example/x: manifest unknown", "is not in the registry"},
 		{"tls: failed to verify certificate: x509: certificate signed by unknown authority", "does not trust the registry"},
 		{"http: server gave HTTP response to HTTPS client", "does not trust the registry"},
@@ -87,6 +88,24 @@ func TestImageAnswers(t *testing.T) {
 	} {
 		p := &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{
 			Image: "r.example/x:1", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: tt.message}},
+		}}}}
+		list := diagnose.Explain(diagnose.Scene{Pods: []*corev1.Pod{p}})
+		if len(list) != 1 || !strings.Contains(list[0].What, tt.what) {
+			t.Errorf("%s: got %v, want %q", tt.message, list, tt.what)
+		}
+	}
+}
+
+// TestLastWords are of copies that failed.
+func TestLastWords(t *testing.T) {
+	for _, tt := range []struct{ message, what string }{
+		{"copy of volume data to /volume: blob sha256:a0401b403c is damaged: its content has sha256:77 (in s3://b/p)", "damaged where it is"},
+		{"open: access denied: check the credentials (403 SignatureDoesNotMatch: no)", "refuses the credentials"},
+		{"GET http://r.example/v2/: unexpected status code 401 Unauthorized", "refuses the credentials"},
+		{"blob sha256:a0401b403c: connection reset by peer", "ended with exit code 6"},
+	} {
+		p := &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: []corev1.ContainerStatus{{
+			Name: "copy", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 6, Reason: "Error", Message: tt.message}},
 		}}}}
 		list := diagnose.Explain(diagnose.Scene{Pods: []*corev1.Pod{p}})
 		if len(list) != 1 || !strings.Contains(list[0].What, tt.what) {

@@ -10,7 +10,8 @@ func image(name, message string) Finding {
 	case has(message, "no match for platform", "no matching manifest"):
 		f.What = fmt.Sprintf("image %s is not made for the architecture of this node", name)
 		f.Remedy = "lift from a host of the same architecture, or into nodes of it"
-	case has(message, "401", "403", "unauthorized", "no basic auth credentials", "authorization failed", "denied", "authentication required"):
+	// Three digits alone are in many a digest.
+	case has(message, " 401", " 403", "(401", "(403", "unauthorized", "no basic auth credentials", "authorization failed", "denied", "authentication required"):
 		f.What = fmt.Sprintf("the registry does not give image %s to this node without other credentials", name)
 		f.Remedy = "log in with an account that may pull (docker login), and run again: the pull Secret is made from it"
 	case has(message, "not found", "manifest unknown", "name unknown", "repository does not exist"):

@@ -206,7 +206,7 @@ func exited(name string, t *corev1.ContainerStateTerminated) Finding {
 		f.What = fmt.Sprintf("container %s does not reach its store or registry", name)
 		f.Remedy = "bring it up, or use an address that the Pods of the cluster reach (--registry, --store)"
 		f.Within = unreachable
-	case has(t.Message, "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "unauthorized", " 401 ", "(401", " 403 ", "(403"):
+	case has(t.Message, "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "unauthorized", " 401", "(401", " 403", "(403"):
 		f.Level = Stuck
 		f.What = "the store or registry refuses the credentials of the copy"
 		f.Remedy = "set the right ones in the environment (AWS_ACCESS_KEY_ID and the like, docker login), and run again"
