@@ -10,7 +10,7 @@ SOURCES  := $(wildcard cmd pipeline stages templates fixtures)
 # two versions.
 VERSION  ?= $(shell git describe --tags --always 2>/dev/null || echo unknown)$(shell git diff --quiet HEAD 2>/dev/null || git diff HEAD | sha256sum | cut -c1-9 | sed 's/^./-&/')
 FUZZTIME ?= 10s
-HOSTS    ?= wordpress postgres
+HOSTS    ?= $(patsubst fixtures/hosts/%/packages,%,$(wildcard fixtures/hosts/*/packages))
 # The modules beside the main one, each with a go.mod of its own.
 MODULES  := $(patsubst %/go.mod,%,$(wildcard fixtures/*/go.mod fixtures/hosts/*/src/*/go.mod))
 
