@@ -34,6 +34,8 @@ type Split struct {
 	// Whiteouts are those among Unreadable that can be read, and be in no image:
 	// their names say there that something is deleted (OCI image-spec layer.md).
 	Whiteouts []hostpath.Path `json:"whiteouts,omitempty"`
+	// Changed are those among Unreadable that could be read, and changed then.
+	Changed []hostpath.Path `json:"changed,omitempty"`
 }
 
 // NotTaken says why a path that is among Unreadable stops a success, and what
@@ -41,6 +43,9 @@ type Split struct {
 func (s Split) NotTaken(p hostpath.Path, decisions string) string {
 	if slices.Contains(s.Whiteouts, p) {
 		return fmt.Sprintf("%s can be in no image, where a name that begins with .wh. deletes: give it another class or accept it in %s", p, decisions)
+	}
+	if slices.Contains(s.Changed, p) {
+		return fmt.Sprintf("%s changed while it was scanned, and is not accepted in %s: run again when it is at rest", p, decisions)
 	}
 	return fmt.Sprintf("%s could not be read and is not accepted in %s", p, decisions)
 }

@@ -32,6 +32,10 @@ type comparer struct {
 	all     []*reader
 }
 
+// readSize is how much is read at once: the copy that the lanes take of it finds
+// it in the processor's cache.
+const readSize = 64 << 10
+
 // lanes is how many workers keep the vector instructions busy (AVX-512 has 16).
 const lanes = md5simd.Lanes
 
@@ -62,7 +66,7 @@ func (c *comparer) take() *reader {
 		c.idle = c.idle[:n-1]
 		return r
 	}
-	r := &reader{buf: make([]byte, 128<<10), md5: c.md5.NewHash(), others: map[crypto.Hash]hash.Hash{}}
+	r := &reader{buf: make([]byte, readSize), md5: c.md5.NewHash(), others: map[crypto.Hash]hash.Hash{}}
 	c.all = append(c.all, r)
 	return r
 }
@@ -73,8 +77,12 @@ func (c *comparer) give(r *reader) {
 	c.idle = append(c.idle, r)
 }
 
-func (r *reader) hash(kind crypto.Hash) hash.Hash {
-	if kind == crypto.MD5 {
+// short is the size to which a file is hashed by its worker alone: handing it
+// over to the lanes takes longer.
+const short = 16 << 10
+
+func (r *reader) hash(kind crypto.Hash, size int64) hash.Hash {
+	if kind == crypto.MD5 && size > short {
 		return r.md5
 	}
 	if r.others[kind] == nil {
@@ -129,7 +137,7 @@ func state(o collect.Owned, same bool) catalog.State {
 }
 
 // errChanged is the problem of a file that is not any more what the scan saw.
-var errChanged = errors.New("changed while it was scanned")
+var errChanged = errors.New(catalog.ProblemChanged)
 
 func (c *comparer) compare(ctx context.Context, dir *os.File, it *walk.Item, owned collect.Owned) {
 	r := c.take()
@@ -154,7 +162,7 @@ func (r *reader) sum(ctx context.Context, dir *os.File, it *walk.Item, kind cryp
 	if err := unchanged(fd, it); err != nil {
 		return nil, err
 	}
-	h := r.hash(kind)
+	h := r.hash(kind, it.Size)
 	h.Reset()
 	size := int64(0)
 	for {

@@ -240,6 +240,9 @@ func (p *placer) account(e *node, c claim.Claim) {
 			if c.By == whiteoutRule && list == &p.split.Unreadable {
 				p.split.Whiteouts = append(p.split.Whiteouts, e.path)
 			}
+			if e.problem == catalog.ProblemChanged && list == &p.split.Unreadable {
+				p.split.Changed = append(p.split.Changed, e.path)
+			}
 		}
 	}
 	if p.root < 0 || c.Class != claim.Volume {
