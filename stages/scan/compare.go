@@ -32,10 +32,6 @@ type comparer struct {
 	all     []*reader
 }
 
-// readSize is how much is read at once: the copy that the lanes take of it finds
-// it in the processor's cache.
-const readSize = 64 << 10
-
 // lanes is how many workers keep the vector instructions busy (AVX-512 has 16).
 const lanes = md5simd.Lanes
 
@@ -66,7 +62,7 @@ func (c *comparer) take() *reader {
 		c.idle = c.idle[:n-1]
 		return r
 	}
-	r := &reader{buf: make([]byte, readSize), md5: c.md5.NewHash(), others: map[crypto.Hash]hash.Hash{}}
+	r := &reader{buf: make([]byte, 128<<10), md5: c.md5.NewHash(), others: map[crypto.Hash]hash.Hash{}}
 	c.all = append(c.all, r)
 	return r
 }
@@ -79,7 +75,7 @@ func (c *comparer) give(r *reader) {
 
 // short is the size to which a file is hashed by its worker alone: handing it
 // over to the lanes takes longer.
-const short = 16 << 10
+const short = 8 << 10
 
 func (r *reader) hash(kind crypto.Hash, size int64) hash.Hash {
 	if kind == crypto.MD5 && size > short {
