@@ -182,7 +182,9 @@ func (r *run) await(ctx context.Context, v *volume, name string, uid types.UID) 
 			}
 			watcher.failures(job, pods)
 			if err := watcher.look(r.scene(v, job, pods)); err != nil {
-				r.saveLogs(ctx, v.Name, pods)
+				if files := r.saveLogs(ctx, v.Name, pods); len(files) > 0 {
+					err = fmt.Errorf("%w\n  the logs are in %s", err, strings.Join(files, ", "))
+				}
 				return nil, err
 			}
 		} else if seen {
