@@ -185,6 +185,9 @@ func (r *run) await(ctx context.Context, v *volume, name string, uid types.UID) 
 				if files := r.saveLogs(ctx, v.Name, pods); len(files) > 0 {
 					err = fmt.Errorf("%w\n  the logs are in %s", err, strings.Join(files, ", "))
 				}
+				if slices.ContainsFunc(pods, lacksImage) {
+					err = errNoImage{err}
+				}
 				return nil, err
 			}
 		} else if seen {
@@ -194,6 +197,18 @@ func (r *run) await(ctx context.Context, v *volume, name string, uid types.UID) 
 			return nil, err
 		}
 	}
+}
+
+// errNoImage is that of a copy whose image could not be pulled: no other copy of
+// the run can be begun either, and each would keep room on its node meanwhile.
+type errNoImage struct{ error }
+
+func (e errNoImage) Unwrap() error { return e.error }
+
+func lacksImage(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.State.Waiting != nil && (s.State.Waiting.Reason == "ErrImagePull" || s.State.Waiting.Reason == "ImagePullBackOff")
+	})
 }
 
 // pause waits for a change, and a second at most: what stays as it is also means

@@ -2,8 +2,10 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
@@ -240,12 +242,19 @@ func (r *run) fill(ctx context.Context, list []*volume) error {
 	defer r.bar.end()
 	errs := make([]error, len(list))
 	var group errgroup.Group
+	var common atomic.Bool // a fault that meets the others as well
 	group.SetLimit(r.options.Parallel)
 	for i, v := range list {
 		group.Go(func() error {
+			if common.Load() {
+				return nil
+			}
 			r.bar.begin(v)
 			defer r.bar.over(v)
 			if errs[i] = r.copy(ctx, v); errs[i] != nil {
+				if errors.As(errs[i], new(errNoImage)) {
+					common.Store(true)
+				}
 				errs[i] = fmt.Errorf("volume %s: %w", v.Name, errs[i])
 			}
 			return nil
