@@ -142,15 +142,7 @@ func TestPush(t *testing.T) {
 		if has, err := r.Has(t.Context(), i); !has || err != nil {
 			t.Errorf("%s: has = %v, %v", i.Name, has, err)
 		}
-		raw, err := r.Manifest(t.Context(), i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var m v1.Manifest
-		if err := json.Unmarshal(raw, &m); err != nil {
-			t.Fatal(err)
-		}
-		for _, l := range m.Layers {
+		for _, l := range layersOf(t, r, i) {
 			rc, err := r.Blob(t.Context(), i.Name, l.Digest.String())
 			if err != nil {
 				t.Fatal(err)
@@ -373,4 +365,18 @@ func dockerRegistry(t *testing.T) string {
 	}
 	t.Fatal("docker-registry does not answer")
 	return ""
+}
+
+// layersOf reads an image's manifest from the registry.
+func layersOf(t *testing.T, r *registry.Registry, i registry.Image) []v1.Descriptor {
+	t.Helper()
+	raw, err := r.Manifest(t.Context(), i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m v1.Manifest
+	if err := json.Unmarshal(raw, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m.Layers
 }

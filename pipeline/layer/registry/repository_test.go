@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +19,6 @@ import (
 	"time"
 
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/statelift/statelift/pipeline/layer/registry"
 	"github.com/statelift/statelift/pipeline/store/storetest/faults"
@@ -227,15 +225,7 @@ func TestAnswersThatEndEarly(t *testing.T) {
 	})
 	r := open(t, strings.TrimPrefix(proxy.URL, "http://"))
 	for _, i := range list {
-		raw, err := r.Manifest(t.Context(), i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var m v1.Manifest
-		if err := json.Unmarshal(raw, &m); err != nil {
-			t.Fatal(err)
-		}
-		for _, l := range m.Layers {
+		for _, l := range layersOf(t, r, i) {
 			rc, err := r.Blob(t.Context(), i.Name, l.Digest.String())
 			if err != nil {
 				t.Fatal(err)
