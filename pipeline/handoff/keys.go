@@ -18,5 +18,6 @@ var (
 	UploadKey    = pipeline.NewKey[Upload]("upload", 1)
 	ManifestsKey = pipeline.NewKey[Manifests]("manifests", 1)
 	CopiesKey    = pipeline.NewKey[Copies]("copies", 1)
+	RoundsKey    = pipeline.NewKey[Rounds]("rounds", 1)
 	VerdictsKey  = pipeline.NewKey[Verdicts]("verdicts", 1)
 )

@@ -138,6 +138,14 @@ type Receipt struct {
 	Differences     []Difference `json:"differences"` // the first thousand
 	DifferenceCount int64        `json:"differenceCount"`
 	NotCompared     []string     `json:"notCompared,omitempty"` // what the file system there cannot hold, by name
+	// Deltas are the digests of the deltas that were applied after the seed, in
+	// their order.
+	Deltas []string `json:"deltas,omitempty"`
+	// Carried are files, and their bytes, whose content was not read back again
+	// for this receipt: it was proved before, and the file system there says that
+	// nobody touched them since (ctime, inode(7)).
+	Carried      int64 `json:"carried,omitempty"`
+	CarriedBytes int64 `json:"carriedBytes,omitempty"`
 }
 
 // Difference is one path that is not as it was.

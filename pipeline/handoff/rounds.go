@@ -1,0 +1,59 @@
+package handoff
+
+import (
+	"time"
+
+	"github.com/statelift/statelift/pipeline/hostpath"
+)
+
+// Rounds are the sync rounds since the seeds, in their order. Written by sync
+// after each round whose receipts are good, read by cutover, verify and status.
+type Rounds struct {
+	Rounds []Round `json:"rounds"`
+}
+
+// Round brought the volumes up to what the source was at that time.
+type Round struct {
+	Number int       `json:"number"` // from 1
+	Began  time.Time `json:"began"`
+	Ended  time.Time `json:"ended"`
+	// Final says that the source was quiesced.
+	Final   bool          `json:"final,omitempty"`
+	Volumes []VolumeRound `json:"volumes"` // in the order of the plan, also those without a change
+}
+
+// VolumeRound is what one round did to one volume.
+type VolumeRound struct {
+	Volume string `json:"volume"`
+	From   string `json:"from"` // tree digest before
+	To     string `json:"to"`   // tree digest after; From when nothing changed
+	// Delta is the digest of the delta's manifest, "" when nothing changed.
+	Delta string `json:"delta,omitempty"`
+
+	Looked    int64 `json:"looked"`    // paths that were compared
+	Added     int64 `json:"added"`     // paths
+	Altered   int64 `json:"altered"`   // paths whose content changed
+	Dressed   int64 `json:"dressed"`   // paths of which only metadata changed
+	Renamed   int64 `json:"renamed"`   // paths
+	Removed   int64 `json:"removed"`   // paths
+	ReadBytes int64 `json:"readBytes"` // of content, at the source
+	// ChangedBytes are those of the parts that changed, before compression.
+	ChangedBytes int64 `json:"changedBytes"`
+	// MovedBytes are those of the delta's blobs.
+	MovedBytes int64 `json:"movedBytes"`
+	// Restless are paths that changed whenever they were read, with the advice
+	// that fits; the round is not complete with them.
+	Restless []Restless `json:"restless,omitempty"`
+
+	Make  time.Duration `json:"makeNanoseconds"`  // at the source
+	Send  time.Duration `json:"sendNanoseconds"`  // to the carrier
+	Apply time.Duration `json:"applyNanoseconds"` // in the volume, with the proof
+	// Receipt names the receipt of the volume as it is after the round.
+	Receipt ReceiptFile `json:"receipt"`
+}
+
+// Restless is a path that never held still.
+type Restless struct {
+	Path   hostpath.Path `json:"path"`
+	Advice string        `json:"advice"`
+}
