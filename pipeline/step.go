@@ -107,6 +107,16 @@ func Read[T any](w workspace.Workspace, k Key[T]) (T, error) {
 	return v, nil
 }
 
+// Write stores a hand-off that no stage of a run writes: a journal, which what
+// keeps it writes whenever it has changed. It is durable when Write returns.
+func Write[T any](w workspace.Workspace, k Key[T], v T) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("hand-off %s: %w", k.name, err)
+	}
+	return envelope{Stage: k.name, Schema: k.schema, Data: data}.write(w, k.name)
+}
+
 // Reasons are why the stage that wrote a hand-off could not take everything
 // along; none when it could.
 func Reasons[T any](w workspace.Workspace, k Key[T]) ([]string, error) {

@@ -19,5 +19,6 @@ var (
 	ManifestsKey = pipeline.NewKey[Manifests]("manifests", 1)
 	CopiesKey    = pipeline.NewKey[Copies]("copies", 1)
 	RoundsKey    = pipeline.NewKey[Rounds]("rounds", 1)
+	SwitchKey    = pipeline.NewKey[Switch]("switch", 1)
 	VerdictsKey  = pipeline.NewKey[Verdicts]("verdicts", 1)
 )

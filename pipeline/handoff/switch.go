@@ -1,0 +1,129 @@
+package handoff
+
+import (
+	"time"
+
+	"github.com/statelift/statelift/pipeline/hostpath"
+)
+
+// Switch is the journal of a cutover and of the way back. Written by cutover,
+// rollback and accept before each step, read by status, and by run, sync and
+// clean, which must do no harm to a switch under way.
+type Switch struct {
+	State SwitchState `json:"state"`
+	Began time.Time   `json:"began"` // of this cutover
+	// Stopped is when the first service of the source was told to stop, Served
+	// when the cluster had shown that it serves.
+	Stopped time.Time `json:"stopped,omitzero"`
+	Served  time.Time `json:"served,omitzero"`
+	// Returned is when the source served again.
+	Returned time.Time `json:"returned,omitzero"`
+
+	// Quiesce says that statelift stops and starts the source's services, with
+	// OnSource before each command; without it the user vouched that they are
+	// stopped and stay so.
+	Quiesce  bool   `json:"quiesce"`
+	OnSource string `json:"onSource,omitempty"`
+	// Touched says that a command that changes the source was, or may have been,
+	// run and not undone.
+	Touched bool `json:"touched,omitempty"`
+	// Opened says that the cluster's fence was, or may have been, opened: what runs
+	// there may have written since.
+	Opened bool `json:"opened,omitempty"`
+
+	// Round is the number of the final round, 0 before it.
+	Round int `json:"round,omitempty"`
+	// Predicted is the downtime that was predicted, 0 when nothing was known;
+	// Granted what --max-downtime allowed, 0 without it.
+	Predicted time.Duration `json:"predictedNanoseconds,omitempty"`
+	Granted   time.Duration `json:"grantedNanoseconds,omitempty"`
+	Steps     []SwitchStep  `json:"steps,omitempty"` // that were done, in their order
+	// Failure is why a cutover went back by itself, "" when the user asked for it.
+	Failure string `json:"failure,omitempty"`
+	// Changes are what was written in the cluster, of a switch that came back.
+	Changes []VolumeChanges `json:"changes,omitempty"`
+}
+
+// SwitchState is how far a switch is. It is written before what it names is
+// begun, so that whatever a kill leaves is known to be possible.
+type SwitchState string
+
+// The states, in the order of a switch. A switch that was never begun has none.
+const (
+	SwitchStopping  SwitchState = "stopping"  // the source's services are being stopped and fenced
+	SwitchJudging   SwitchState = "judging"   // its databases are being looked at
+	SwitchSyncing   SwitchState = "syncing"   // the final round and its proof
+	SwitchReleasing SwitchState = "releasing" // the cluster's fence is being opened: from here on it may write
+	SwitchChecking  SwitchState = "checking"  // the cluster serves, and is being checked
+	SwitchServing   SwitchState = "serving"   // the cluster serves, and there is a way back
+	SwitchAccepted  SwitchState = "accepted"  // the cluster serves, for good
+	SwitchHolding   SwitchState = "holding"   // on the way back: the cluster is being held
+	SwitchStarting  SwitchState = "starting"  // on the way back: the source is being unfenced and started
+	SwitchListing   SwitchState = "listing"   // the source serves; what the cluster wrote is being listed
+	SwitchReturned  SwitchState = "returned"  // the source serves
+)
+
+// Side is one of the two places that could serve.
+type Side string
+
+// The sides.
+const (
+	SourceSide  Side = "source"
+	ClusterSide Side = "cluster"
+)
+
+// Truth is the side whose data counts.
+func (s SwitchState) Truth() Side {
+	switch s {
+	case SwitchReleasing, SwitchChecking, SwitchServing, SwitchAccepted:
+		return ClusterSide
+	}
+	return SourceSide
+}
+
+// Settled reports whether nothing is left to be done or undone.
+func (s SwitchState) Settled() bool {
+	switch s {
+	case "", SwitchServing, SwitchAccepted, SwitchReturned:
+		return true
+	}
+	return false
+}
+
+// SwitchStep is one step with what it took.
+type SwitchStep struct {
+	Name      string        `json:"name"`
+	Took      time.Duration `json:"tookNanoseconds"`
+	Predicted time.Duration `json:"predictedNanoseconds,omitempty"` // 0 when nothing was known
+	// Down says that nobody served meanwhile.
+	Down   bool   `json:"down,omitempty"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// VolumeChanges is what was written to one volume in the cluster since the
+// cutover.
+type VolumeChanges struct {
+	Volume  string `json:"volume"`
+	Added   int64  `json:"added"`   // paths
+	Altered int64  `json:"altered"` // paths whose content changed
+	Dressed int64  `json:"dressed"` // paths of which only metadata changed
+	Removed int64  `json:"removed"` // paths
+	Bytes   int64  `json:"bytes"`   // of content of added and altered files
+	// File holds all of them, one JSON document per line ([Change]), relative to
+	// the workspace; First are the first hundred.
+	File   string   `json:"file"`
+	SHA256 string   `json:"sha256"`
+	First  []Change `json:"first,omitempty"`
+	// Archive is the tar archive with what was added and changed, "" when none was
+	// asked for.
+	Archive       string `json:"archive,omitempty"`
+	ArchiveSHA256 string `json:"archiveSHA256,omitempty"`
+}
+
+// Change is one path that is not as the newest round left it.
+type Change struct {
+	Path hostpath.Path `json:"path"` // in the volume
+	What string        `json:"what"` // added, altered, dressed, removed
+	Type string        `json:"type,omitempty"`
+	Size int64         `json:"size,omitempty"`
+}
