@@ -17,7 +17,7 @@ import (
 // this copy's. The last one that ends finishes the file, unless shards share it.
 func (w *worker) large(ctx context.Context, u *seed.Filled, l *seed.Large) ([]func(*worker) error, error) {
 	r := &u.Records[l.At]
-	file := &largeFile{r: r, sparse: isSparse(u, l.At), journaled: len(l.Parts) > 1}
+	file := &largeFile{r: r, parts: l.Parts, sparse: isSparse(u, l.At), journaled: len(l.Parts) > 1, progress: w.progress}
 	mine, shared := w.share.parts(l, file.sparse)
 	if mine == nil {
 		return nil, nil
@@ -58,7 +58,7 @@ func (w *worker) large(ctx context.Context, u *seed.Filled, l *seed.Large) ([]fu
 			jobs = append(jobs, func(w *worker) error { return w.part(ctx, file, k, p, from) })
 		}
 	}
-	return w.lastOneEnds(file, jobs), nil
+	return w.lastOneEnds(ctx, file, jobs), nil
 }
 
 func rawSizes(l *seed.Large) []int64 {
@@ -70,7 +70,7 @@ func rawSizes(l *seed.Large) []int64 {
 }
 
 // lastOneEnds has the last of the jobs that ends finish the file.
-func (w *worker) lastOneEnds(file *largeFile, jobs []func(*worker) error) []func(*worker) error {
+func (w *worker) lastOneEnds(ctx context.Context, file *largeFile, jobs []func(*worker) error) []func(*worker) error {
 	if len(jobs) == 0 {
 		jobs = append(jobs, func(*worker) error { return nil })
 	}
@@ -87,16 +87,52 @@ func (w *worker) lastOneEnds(file *largeFile, jobs []func(*worker) error) []func
 			if file.shared {
 				return nil // the copy that finishes does
 			}
-			if err := dress(file.fd, file.r); err != nil || file.follow == nil {
-				return err
-			}
-			if sum, ok := file.follow.whole(); ok {
-				return w.known.add(file.fd, file.r.Path, sum)
-			}
-			return nil
+			return w.finishLarge(ctx, file)
 		}
 	}
 	return jobs
+}
+
+// finishLarge dresses a file whose parts are written. One that was read back and
+// is not what it should be is written anew before.
+func (w *worker) finishLarge(ctx context.Context, file *largeFile) error {
+	var sum [32]byte
+	read := false
+	if file.follow != nil {
+		sum, read = file.follow.whole()
+	}
+	if read && sum != file.r.SHA256 {
+		read = false
+		if err := w.mend(ctx, file); err != nil {
+			return err
+		}
+	}
+	if err := dress(file.fd, file.r); err != nil || !read {
+		return err
+	}
+	return w.known.add(file.fd, file.r.Path, sum)
+}
+
+// mend writes all parts of a file once more, and now compares the digest of each
+// blob, which tells a damaged one from a copy that went wrong. The proof reads
+// the file.
+func (w *worker) mend(ctx context.Context, file *largeFile) error {
+	file.follow, file.progress = nil, func(int64) {}
+	for _, size := range []int64{0, file.r.Size} { // holes are made by not writing
+		if err := unix.Ftruncate(file.fd, size); err != nil {
+			return pathError("truncate", file.r.Path, err)
+		}
+	}
+	var at int64
+	for k, p := range file.parts {
+		if !file.hole(p) {
+			if err := w.part(ctx, file, k, p, at); err != nil {
+				return err
+			}
+		}
+		at += p.Raw
+	}
+	return nil
 }
 
 // keep remembers an open file until it is finished or the work ends.
@@ -117,11 +153,13 @@ func (f *filler) drop(file *largeFile) {
 type largeFile struct {
 	fd        int
 	r         *tree.Record
+	parts     []seed.Part
 	sparse    bool
 	journaled bool
 	shared    bool // other shards write it too
 	left      atomic.Int32
 	follow    *follower // nil in a shard, which proves nothing
+	progress  func(int64)
 }
 
 // hole reports whether a part is no work.
@@ -167,7 +205,9 @@ func (w *worker) openLarge(file *largeFile) (fresh bool, err error) {
 	return true, err
 }
 
-// part writes one part of a large file at its place.
+// part writes one part of a large file at its place. The digest of its blob is
+// compared only when nothing follows that reads the file back: [worker.mend]
+// names the damage then.
 func (w *worker) part(ctx context.Context, file *largeFile, k int, p seed.Part, at int64) error {
 	out := output{fd: file.fd, path: file.r.Path, sparse: file.sparse, at: at}
 	var content io.Reader = io.LimitReader(zeros{}, p.Raw)
@@ -177,9 +217,12 @@ func (w *worker) part(ctx context.Context, file *largeFile, k int, p seed.Part, 
 			return pathError("copy", file.r.Path, err)
 		}
 		defer blob.Close()
+		if s, ok := blob.(oci.SizeOnly); ok && file.follow != nil {
+			s.SizeOnly() // what is read back is hashed
+		}
 		content = blob
 	}
-	if err := out.copy(content, p.Raw, w.buf, w.progress); err != nil {
+	if err := out.copy(content, p.Raw, w.buf, file.progress); err != nil {
 		return w.spoilt(file, err)
 	}
 	// To the end, where the digest is compared.
