@@ -26,6 +26,19 @@ import (
 // in the raw form of system.posix_acl_* (acl(5)). One that is listed but cannot
 // be read is an error that names it. Errors are *fs.PathError with p's escape.
 func Lstat(dir *os.File, name string, p hostpath.Path) (Entry, error) {
+	e, err := Stat(dir, name, p)
+	if err == nil {
+		err = e.Complete(dir, name)
+	}
+	if err != nil {
+		return Entry{}, err
+	}
+	return e, nil
+}
+
+// Stat is Lstat without what takes further calls: the target of a symlink, and
+// the extended attributes. The size of a symlink is what the file system says.
+func Stat(dir *os.File, name string, p hostpath.Path) (Entry, error) {
 	defer runtime.KeepAlive(dir)
 	if strings.IndexByte(name, '/') >= 0 || name == "" || name == ".." {
 		return Entry{}, pathError("lstat", p, fmt.Errorf("%q is not one element: %w", name, unix.EINVAL))
@@ -42,15 +55,25 @@ func Lstat(dir *os.File, name string, p hostpath.Path) (Entry, error) {
 		return Entry{}, pathError("lstat", p, err)
 	}
 	if e.Type == Symlink {
+		e.Size = st.Size
+	}
+	return e, nil
+}
+
+// Complete adds to the result of Stat what Lstat has beyond it.
+func (e *Entry) Complete(dir *os.File, name string) (err error) {
+	defer runtime.KeepAlive(dir)
+	fd := int(dir.Fd())
+	if e.Type == Symlink {
 		if e.Target, err = readlink(fd, name); err != nil {
-			return Entry{}, pathError("readlink", p, err)
+			return pathError("readlink", e.Path, err)
 		}
 		e.Size = int64(len(e.Target))
 	}
 	if e.Xattrs, err = xattrs(fd, name); err != nil {
-		return Entry{}, pathError("xattr", p, err)
+		return pathError("xattr", e.Path, err)
 	}
-	return e, nil
+	return nil
 }
 
 // fromStat is the part of an entry that stat(2) tells.
