@@ -12,9 +12,11 @@ import (
 type Switch struct {
 	State SwitchState `json:"state"`
 	Began time.Time   `json:"began"` // of this cutover
-	// Stopped is when the first service of the source was told to stop, Served
-	// when the cluster had shown that it serves.
+	// Stopped is when the first service of the source was told to stop, Ready when
+	// all workloads of the cluster were ready, Served when the first smoke check did
+	// well.
 	Stopped time.Time `json:"stopped,omitzero"`
+	Ready   time.Time `json:"ready,omitzero"`
 	Served  time.Time `json:"served,omitzero"`
 	// Returned is when the source served again.
 	Returned time.Time `json:"returned,omitzero"`
@@ -33,11 +35,13 @@ type Switch struct {
 
 	// Round is the number of the final round, 0 before it.
 	Round int `json:"round,omitempty"`
-	// Predicted is the downtime that was predicted, 0 when nothing was known;
-	// Granted what --max-downtime allowed, 0 without it.
-	Predicted time.Duration `json:"predictedNanoseconds,omitempty"`
-	Granted   time.Duration `json:"grantedNanoseconds,omitempty"`
-	Steps     []SwitchStep  `json:"steps,omitempty"` // that were done, in their order
+	// Predicted is the downtime that was predicted, 0 when nothing was known, and
+	// PredictedFinal the part of it that is the final round; Granted is what
+	// --max-downtime allowed, 0 without it.
+	Predicted      time.Duration `json:"predictedNanoseconds,omitempty"`
+	PredictedFinal time.Duration `json:"predictedFinalNanoseconds,omitempty"`
+	Granted        time.Duration `json:"grantedNanoseconds,omitempty"`
+	Steps          []SwitchStep  `json:"steps,omitempty"` // that were done, in their order
 	// Failure is why a cutover went back by itself, "" when the user asked for it.
 	Failure string `json:"failure,omitempty"`
 	// Changes are what was written in the cluster, of a switch that came back.
