@@ -42,14 +42,25 @@ const madeItem = "made in clusters"
 // OpenMade reads the record.
 func OpenMade(ctx context.Context, ledger Ledger) (*Made, error) {
 	m := &Made{ledger: ledger}
-	mark, ok, err := ledger.Lookup(ctx, madeItem)
-	if err != nil || !ok {
-		return m, err
-	}
-	if err := json.Unmarshal([]byte(mark), &m.things); err != nil {
-		return nil, fmt.Errorf("record of what was made: %w", err)
+	if err := m.read(ctx); err != nil {
+		return nil, err
 	}
 	return m, nil
+}
+
+// read brings the list up to what the ledger says: several may keep it, one after
+// the other.
+func (m *Made) read(ctx context.Context) error {
+	mark, ok, err := m.ledger.Lookup(ctx, madeItem)
+	if err != nil || !ok {
+		return err
+	}
+	var things []Thing
+	if err := json.Unmarshal([]byte(mark), &things); err != nil {
+		return fmt.Errorf("record of what was made: %w", err)
+	}
+	m.things = things
+	return nil
 }
 
 // Begin writes down that an object is about to be made.
@@ -76,6 +87,9 @@ func (m *Made) Confirm(ctx context.Context, t Thing) error {
 func (m *Made) put(ctx context.Context, t Thing, update func(old *Thing) (changed bool)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.read(ctx); err != nil {
+		return err
+	}
 	for i := range m.things {
 		if m.things[i].same(t) {
 			if !update(&m.things[i]) {
@@ -92,6 +106,9 @@ func (m *Made) put(ctx context.Context, t Thing, update func(old *Thing) (change
 func (m *Made) Forget(ctx context.Context, t Thing) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := m.read(ctx); err != nil {
+		return err
+	}
 	m.things = slices.DeleteFunc(m.things, t.same)
 	return m.write(ctx)
 }

@@ -57,3 +57,26 @@ func (c *Cluster) resource(r Ref) (dynamic.ResourceInterface, error) {
 	}
 	return c.Dynamic.Resource(m.Resource).Namespace(r.Namespace), nil
 }
+
+// Claims are all claims that the Pods of an object mount.
+func Claims(u *unstructured.Unstructured) []string {
+	path := []string{"spec", "template", "spec", "volumes"}
+	if u.GetKind() == "CronJob" {
+		path = append([]string{"spec", "jobTemplate"}, path...)
+	}
+	list, _, err := unstructured.NestedSlice(u.Object, path...)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, v := range list {
+		m, ok := v.(map[string]any)
+		if !ok {
+			continue
+		}
+		if name, ok, err := unstructured.NestedString(m, "persistentVolumeClaim", "claimName"); ok && err == nil {
+			out = append(out, name)
+		}
+	}
+	return out
+}

@@ -9,3 +9,9 @@ func (p Plan) Selector(workload string) map[string]string {
 		"app.kubernetes.io/instance": p.Name,
 	}
 }
+
+// Pods are the labels that the Pods of all workloads have, and those of copies
+// have not.
+func (p Plan) Pods() map[string]string {
+	return map[string]string{"app.kubernetes.io/managed-by": "statelift", "app.kubernetes.io/instance": p.Name, "statelift.io/step": "run"}
+}

@@ -5,10 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/cluster"
+	"github.com/statelift/statelift/pipeline/cluster/await"
+	"github.com/statelift/statelift/pipeline/cluster/copyjob"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/workspace"
 )
@@ -61,18 +66,17 @@ func New(o Options) *Stage { return &Stage{options: o.withDefaults()} }
 // run is one run of the stage.
 type run struct {
 	*pipeline.Env
-	options  Options
-	plan     handoff.Plan
-	seeds    map[string]handoff.Seed
-	upload   handoff.Upload
-	cluster  *cluster.Cluster
-	identity string // of the workspace
-	made     *cluster.Made
-	objects  objects
-	view     *cluster.View
-	began    time.Time
-	bar      *volumesBar
-	lacking  []string // what could not be taken along
+	options Options
+	plan    handoff.Plan
+	seeds   map[string]handoff.Seed
+	upload  handoff.Upload
+	cluster *cluster.Cluster
+	owner   *cluster.Owner
+	made    *cluster.Made
+	objects objects
+	jobs    *copyjob.Runner // from the moment on when the cluster is watched
+	bar     *copyjob.Bar
+	lacking []string // what could not be taken along
 }
 
 // Run brings everything into the cluster. It returns when all workloads are
@@ -96,12 +100,12 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, s
 
 // connect reads what is to be applied and what was made before.
 func (s *Stage) connect(ctx context.Context, env *pipeline.Env, plan handoff.Plan, seeds handoff.Seeds, manifests handoff.Manifests) (*run, error) {
-	r := &run{Env: env, options: s.options, plan: plan, seeds: map[string]handoff.Seed{}, began: time.Now()}
+	r := &run{Env: env, options: s.options, plan: plan, seeds: map[string]handoff.Seed{}}
 	for _, sd := range seeds.Seeds {
 		r.seeds[sd.Volume] = sd
 	}
-	var err error
-	if r.identity, err = env.Workspace.Identity(); err != nil {
+	identity, err := env.Workspace.Identity()
+	if err != nil {
 		return nil, err
 	}
 	if r.made, err = cluster.OpenMade(ctx, env.Ledger); err != nil {
@@ -110,6 +114,7 @@ func (s *Stage) connect(ctx context.Context, env *pipeline.Env, plan handoff.Pla
 	if r.cluster, err = cluster.Connect(cluster.Options{Context: s.options.Context, Namespace: s.options.Namespace}); err != nil {
 		return nil, cluster.Explain(s.options.Context, err)
 	}
+	r.owner = &cluster.Owner{Cluster: r.cluster, Made: r.made, Workspace: identity, Log: r.Log, Patience: s.options.Patience}
 	if r.objects, err = r.load(manifests); err != nil {
 		return nil, err
 	}
@@ -121,7 +126,7 @@ func (r *run) install(ctx context.Context) (_ handoff.Copies, err error) {
 	defer stop()
 	// Credentials of the run do not outlive it, however it ends; what a killed
 	// one left is removed by the next.
-	defer func() { err = errors.Join(err, r.removeBrief(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, r.owner.RemoveBrief(context.WithoutCancel(ctx))) }()
 	for _, dir := range []string{workspace.Receipts, logsDir} {
 		if err := os.MkdirAll(r.Workspace.Path(dir), 0o700); err != nil {
 			return handoff.Copies{}, err
@@ -133,8 +138,8 @@ func (r *run) install(ctx context.Context) (_ handoff.Copies, err error) {
 	if err := r.applyAll(ctx, r.objects.config); err != nil {
 		return handoff.Copies{}, err
 	}
-	if r.view, err = r.cluster.Watch(ctx, r.selector()); err != nil {
-		return handoff.Copies{}, cluster.Explain(r.cluster.Context, err)
+	if err := r.watch(ctx); err != nil {
+		return handoff.Copies{}, err
 	}
 	receipts, err := r.volumes(ctx)
 	if err != nil {
@@ -143,11 +148,41 @@ func (r *run) install(ctx context.Context) (_ handoff.Copies, err error) {
 	if err := r.applyAll(ctx, r.objects.workloads); err != nil {
 		return handoff.Copies{}, err
 	}
-	if err := r.ready(ctx); err != nil {
+	if err := r.serve(ctx); err != nil {
 		return handoff.Copies{}, err
 	}
 	r.tellUnwanted()
 	return handoff.Copies{Target: r.cluster.String(), Receipts: receipts}, nil
+}
+
+// logsDir is where the logs of what failed are kept.
+var logsDir = filepath.Join(workspace.Run, "logs")
+
+// watch has what is made of the plan looked at from now on.
+func (r *run) watch(ctx context.Context) error {
+	view, err := r.cluster.Watch(ctx, r.selector())
+	if err != nil {
+		return cluster.Explain(r.cluster.Context, err)
+	}
+	r.jobs = &copyjob.Runner{Owner: r.owner, Waiter: &await.Waiter{
+		Cluster: r.cluster, View: view, Log: r.Log, Progress: r.Progress, Logs: r.Workspace.Path(logsDir), Patience: r.options.Patience, Began: time.Now(),
+	}}
+	return nil
+}
+
+// serve waits until the workloads do.
+func (r *run) serve(ctx context.Context) error {
+	var list []*unstructured.Unstructured
+	for _, u := range r.objects.workloads {
+		live, err := r.cluster.Live(ctx, cluster.RefOf(u))
+		if err != nil {
+			return cluster.Explain(r.cluster.Context, err)
+		}
+		if live != nil {
+			list = append(list, live)
+		}
+	}
+	return r.jobs.Workloads(ctx, list)
 }
 
 // selector finds what is made of this plan, Pods included.

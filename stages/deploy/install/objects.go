@@ -90,39 +90,11 @@ func (o objects) all() []*unstructured.Unstructured {
 // applyAll applies objects one after the other.
 func (r *run) applyAll(ctx context.Context, list []*unstructured.Unstructured) error {
 	for _, u := range list {
-		if _, err := r.apply(ctx, u); err != nil {
+		if _, err := r.owner.Apply(ctx, u); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// apply records an object, applies it and records what it became.
-func (r *run) apply(ctx context.Context, u *unstructured.Unstructured) (cluster.Applied, error) {
-	t := r.thing(u)
-	if old, ok := r.made.Find(t.Context, t.Ref); ok {
-		t.Brief = old.Brief
-	}
-	return r.applyThing(ctx, u, t)
-}
-
-func (r *run) applyThing(ctx context.Context, u *unstructured.Unstructured, t cluster.Thing) (cluster.Applied, error) {
-	if err := r.made.Begin(ctx, t); err != nil {
-		return cluster.Applied{}, err
-	}
-	done, err := r.cluster.Apply(ctx, u, r.identity)
-	if err != nil {
-		return done, cluster.Explain(r.cluster.Context, err)
-	}
-	if done.Changed {
-		r.Log.Debug("applied", "object", t.String(), "created", done.Created)
-	}
-	t.UID = done.UID
-	return done, r.made.Confirm(ctx, t)
-}
-
-func (r *run) thing(u *unstructured.Unstructured) cluster.Thing {
-	return cluster.Thing{Ref: cluster.RefOf(u), Context: r.cluster.Context}
 }
 
 // namespace makes the namespace when there is none. One that others made is left
@@ -146,10 +118,10 @@ func (r *run) namespace(ctx context.Context) error {
 		}
 		live = nil
 	}
-	if live != nil && live.GetLabels()[cluster.WorkspaceLabel] != r.identity {
+	if live != nil && !r.owner.Owns(live) {
 		r.objects.namespace = nil
 		return nil
 	}
-	_, err = r.apply(ctx, u)
+	_, err = r.owner.Apply(ctx, u)
 	return err
 }

@@ -58,7 +58,7 @@ func (r *run) changed(ctx context.Context, u *unstructured.Unstructured) (string
 	if !ok {
 		return ref.String() + " was not made yet", nil
 	}
-	got, err := r.cluster.Differs(ctx, u, r.identity)
+	got, err := r.cluster.Differs(ctx, u, r.owner.Workspace)
 	var (
 		taken    *cluster.Taken
 		leaving  *cluster.Departing

@@ -56,26 +56,13 @@ func (r *run) removeMatching(ctx context.Context, list []*unstructured.Unstructu
 		if err != nil {
 			return err
 		}
-		if live == nil || live.GetLabels()[cluster.WorkspaceLabel] != r.identity || !slices.Contains(claimsOf(live), claim) {
+		if !r.owner.Owns(live) || !slices.Contains(cluster.Claims(live), claim) {
 			continue
 		}
 		r.Log.Info("taken down, since its volume is made anew", "object", ref.String(), "claim", claim)
-		if err := r.removeObject(ctx, live); err != nil {
+		if err := r.jobs.Remove(ctx, live); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// removeObject removes one object of this workspace and waits until it and its
-// Pods are gone.
-func (r *run) removeObject(ctx context.Context, live *unstructured.Unstructured) error {
-	ref := cluster.RefOf(live)
-	if err := r.cluster.Remove(ctx, ref, live.GetUID()); err != nil {
-		return err
-	}
-	if err := r.cluster.Gone(ctx, ref, live.GetUID(), r.options.Patience); err != nil {
-		return err
-	}
-	return r.podsGone(ctx, live)
 }

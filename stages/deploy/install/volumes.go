@@ -15,6 +15,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/cluster"
+	"github.com/statelift/statelift/pipeline/cluster/copyjob"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages/deploy"
@@ -115,33 +116,10 @@ func (r *run) otherClaims(list []*volume) []*unstructured.Unstructured {
 // claimOf is the first claim of a Job's Pods: of a copy Job the one that it
 // fills. Those after it only say where the Pod has to run.
 func claimOf(u *unstructured.Unstructured) string {
-	for _, name := range claimsOf(u) {
+	for _, name := range cluster.Claims(u) {
 		return name
 	}
 	return ""
-}
-
-// claimsOf are all claims that the Pods of an object mount.
-func claimsOf(u *unstructured.Unstructured) []string {
-	path := []string{"spec", "template", "spec", "volumes"}
-	if u.GetKind() == "CronJob" {
-		path = append([]string{"spec", "jobTemplate"}, path...)
-	}
-	list, _, err := unstructured.NestedSlice(u.Object, path...)
-	if err != nil {
-		return nil
-	}
-	var out []string
-	for _, v := range list {
-		m, ok := v.(map[string]any)
-		if !ok {
-			continue
-		}
-		if name, ok, err := unstructured.NestedString(m, "persistentVolumeClaim", "claimName"); ok && err == nil {
-			out = append(out, name)
-		}
-	}
-	return out
 }
 
 // judge tells whether a volume must be filled. The claim says it by its UID, not
@@ -207,13 +185,13 @@ func (r *run) makeClaim(ctx context.Context, v *volume) error {
 			return fmt.Errorf("%w: a Pod still uses it; kubectl -n %s describe pvc %s names it", err, r.cluster.Namespace, ref.Name)
 		}
 	}
-	done, err := r.apply(ctx, v.claim)
+	done, err := r.owner.Apply(ctx, v.claim)
 	if unchangeable(err) && live != nil && v.job != nil && !v.state.Served {
 		// It was made too small, or of another class, and nobody has used it yet.
 		if err := r.replaceClaim(ctx, v, live.GetUID()); err != nil {
 			return err
 		}
-		done, err = r.apply(ctx, v.claim)
+		done, err = r.owner.Apply(ctx, v.claim)
 	}
 	if err != nil || v.job == nil || done.UID == v.state.Claim && v.state.Seed == v.seed.Digest {
 		return err
@@ -235,11 +213,15 @@ func (r *run) fill(ctx context.Context, list []*volume) error {
 	if r.upload.Carrier == "" || r.upload.Copier == "" {
 		return &pipeline.Blocked{Question: "the cluster reads the seeds from a registry or a bucket, and none was given", Where: "--registry, --store"}
 	}
-	if err := r.giveCredentials(ctx); err != nil {
+	if err := r.jobs.GiveCredentials(ctx, r.plan, r.upload.Seeds, r.options.Environment); err != nil {
 		return err
 	}
-	r.bar = newVolumesBar(r.Progress, list)
-	defer r.bar.end()
+	bytes := map[string]int64{}
+	for _, v := range list {
+		bytes[v.Name] = v.seed.Bytes
+	}
+	r.bar = copyjob.NewBar(r.Progress, bytes)
+	defer r.bar.End()
 	errs := make([]error, len(list))
 	var group errgroup.Group
 	var common atomic.Bool // a fault that meets the others as well
@@ -249,10 +231,10 @@ func (r *run) fill(ctx context.Context, list []*volume) error {
 			if common.Load() {
 				return nil
 			}
-			r.bar.begin(v)
-			defer r.bar.over(v)
+			r.bar.Begin(v.Name)
+			defer r.bar.Over(v.Name)
 			if errs[i] = r.copy(ctx, v); errs[i] != nil {
-				if errors.As(errs[i], new(errNoImage)) {
+				if errors.As(errs[i], new(*copyjob.NoImage)) {
 					common.Store(true)
 				}
 				errs[i] = fmt.Errorf("volume %s: %w", v.Name, errs[i])

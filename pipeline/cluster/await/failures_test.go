@@ -1,4 +1,4 @@
-package install
+package await
 
 import (
 	"bytes"
@@ -23,11 +23,11 @@ func TestFailuresAreTold(t *testing.T) {
 		return pod(uid, corev1.PodFailed, corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Message: "reset by " + uid}})
 	}
 	var out bytes.Buffer
-	w := &watcher{log: slog.New(slog.NewTextHandler(&out, nil)), told: map[string]bool{}}
+	w := &Watcher{log: slog.New(slog.NewTextHandler(&out, nil)), told: map[string]bool{}}
 	pods := []*corev1.Pod{failed("a"), pod("b", corev1.PodRunning, corev1.ContainerState{})}
-	w.failures(&batchv1.Job{}, pods)
-	w.failures(&batchv1.Job{}, pods)
-	w.failures(&batchv1.Job{}, append(pods, failed("c")))
+	w.Failures(&batchv1.Job{}, pods)
+	w.Failures(&batchv1.Job{}, pods)
+	w.Failures(&batchv1.Job{}, append(pods, failed("c")))
 	for text, want := range map[string]int{"is tried again by its Job": 2, "reset by a": 1, "reset by c": 1} {
 		if got := strings.Count(out.String(), text); got != want {
 			t.Errorf("%q is told %d times, want %d:\n%s", text, got, want, out.String())

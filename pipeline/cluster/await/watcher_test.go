@@ -1,4 +1,4 @@
-package install
+package await
 
 import (
 	"fmt"
@@ -43,11 +43,11 @@ func TestUnreachableFarSide(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var now time.Time
-			w := &watcher{log: slog.New(slog.DiscardHandler), patience: 3 * time.Minute, now: func() time.Time { return now }, told: map[string]bool{}}
+			w := &Watcher{log: slog.New(slog.DiscardHandler), patience: 3 * time.Minute, now: func() time.Time { return now }, told: map[string]bool{}}
 			began := time.Unix(1e9, 0)
 			for at := time.Duration(0); at <= 5*time.Minute; at += time.Second {
 				now = began.Add(at)
-				err := w.look(tt.scenes[int(at/(10*time.Second))%len(tt.scenes)])
+				err := w.Look(tt.scenes[int(at/(10*time.Second))%len(tt.scenes)])
 				if err == nil {
 					continue
 				}

@@ -1,4 +1,4 @@
-package install
+package await
 
 import (
 	"context"
@@ -21,9 +21,9 @@ const settle = 2 * time.Second
 // crashes again and again runs for a while between.
 const relapse = time.Minute
 
-// watcher tells findings as they come, each once, and decides when waiting is of
+// Watcher tells findings as they come, each once, and decides when waiting is of
 // no use any more.
-type watcher struct {
+type Watcher struct {
 	log      *slog.Logger
 	patience time.Duration
 	now      func() time.Time
@@ -36,12 +36,13 @@ type watcher struct {
 	well    time.Time // when the last fault was seen to be gone
 }
 
-func (r *run) newWatcher(key, what string) *watcher {
-	return &watcher{log: r.Log.With(key, what), patience: r.options.Patience, now: time.Now, told: map[string]bool{}}
+// Watcher makes one for a thing, which its lines name under that key.
+func (w *Waiter) Watcher(key, what string) *Watcher {
+	return &Watcher{log: w.Log.With(key, what), patience: w.Patience, now: time.Now, told: map[string]bool{}}
 }
 
-// look tells what is in the way. The error says that it will stay.
-func (w *watcher) look(s diagnose.Scene) error {
+// Look tells what is in the way. The error says that it will stay.
+func (w *Watcher) Look(s diagnose.Scene) error {
 	list := diagnose.Explain(s)
 	now := w.now()
 	if len(list) == 0 {
@@ -76,7 +77,7 @@ func (w *watcher) look(s diagnose.Scene) error {
 	return nil
 }
 
-func (w *watcher) recovered(now time.Time) {
+func (w *Watcher) recovered(now time.Time) {
 	w.current = diagnose.Finding{}
 	if w.well.IsZero() {
 		w.well = now
@@ -86,9 +87,9 @@ func (w *watcher) recovered(now time.Time) {
 	}
 }
 
-// failures tells of Pods that failed while their Job goes on: until it makes the
+// Failures tells of Pods that failed while their Job goes on: until it makes the
 // next one, minutes may pass.
-func (w *watcher) failures(job *batchv1.Job, pods []*corev1.Pod) {
+func (w *Watcher) Failures(job *batchv1.Job, pods []*corev1.Pod) {
 	for _, p := range pods {
 		if p.Status.Phase != corev1.PodFailed || w.told[string(p.UID)] {
 			continue
@@ -102,7 +103,7 @@ func (w *watcher) failures(job *batchv1.Job, pods []*corev1.Pod) {
 	}
 }
 
-func (w *watcher) tell(f diagnose.Finding) {
+func (w *Watcher) tell(f diagnose.Finding) {
 	key := f.About + f.What
 	if w.told[key] {
 		return
