@@ -32,6 +32,10 @@ func reserved(name string) bool {
 	return ok && (rest == "" || rest[0] == '.')
 }
 
+// Reserved reports whether a path of a volume is no content of it, but of a copy
+// that is under way.
+func Reserved(p hostpath.Path) bool { return reservedPath(p) }
+
 // reservedPath is reserved for a path of the volume.
 func reservedPath(p hostpath.Path) bool {
 	return !strings.Contains(string(p[1:]), "/") && reserved(string(p[1:]))

@@ -158,7 +158,10 @@ func hasHoles(f *os.File, e *tree.Entry) (bool, error) {
 // refuse headers of more than 1 MiB.
 const paxXattrMax = 256 << 10
 
-// header is the tar header of a record.
+// Header is the tar header of a record, in the PAX format with its attributes and
+// ACLs as GNU tar and star write them.
+func Header(r *tree.Record) *tar.Header { return header(r) }
+
 func header(r *tree.Record) *tar.Header {
 	h := &tar.Header{
 		Format: tar.FormatPAX, Name: r.Path.Rel(), Mode: int64(r.Mode), Uid: int(r.UID), Gid: int(r.GID),
