@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -30,13 +31,33 @@ type Output struct {
 // exit code tells. When ctx ends, the connection is closed; Kubernetes leaves
 // the command alone then.
 func (c *Cluster) Exec(ctx context.Context, pod, container string, command []string) (Output, error) {
+	var stdout, stderr tail
+	code, err := c.Stream(ctx, pod, container, command, Streams{Stdout: &stdout, Stderr: &stderr})
+	if err != nil {
+		return Output{}, err
+	}
+	return Output{Code: code, Stdout: stdout.kept(), Stderr: stderr.kept(), Lines: stdout.lines + stderr.lines}, nil
+}
+
+// Streams are what a command reads and writes. Stdin may be nil. Its end may
+// reach the command late or never, with API servers and nodes before 1.30: a
+// command that needs to know where its input ends is told so otherwise.
+type Streams struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// Stream is Exec with the streams of the caller. A connection that is lost is an
+// error, but what had arrived before looks whole: what must be is proved by a
+// digest that the command prints.
+func (c *Cluster) Stream(ctx context.Context, pod, container string, command []string, s Streams) (code int, err error) {
 	// A command may have had its effect although the connection was lost: it is
 	// not asked for twice.
 	request := c.Client.CoreV1().RESTClient().Post().Resource("pods").Namespace(c.Namespace).Name(pod).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{Container: container, Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec)
+		VersionedParams(&corev1.PodExecOptions{Container: container, Command: command, Stdin: s.Stdin != nil, Stdout: true, Stderr: true}, scheme.ParameterCodec)
 	url := request.URL()
-	fail := func(err error) (Output, error) {
-		return Output{}, fmt.Errorf("a command in container %s of Pod %s: %w", container, pod, err)
+	fail := func(err error) (int, error) {
+		return 0, fmt.Errorf("a command in container %s of Pod %s: %w", container, pod, err)
 	}
 	// WebSockets go through proxies that SPDY does not; clusters before 1.29 have
 	// SPDY alone.
@@ -54,19 +75,17 @@ func (c *Cluster) Exec(ctx context.Context, pod, container string, command []str
 	if err != nil {
 		return fail(err)
 	}
-	var stdout, stderr tail
-	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
-	out := Output{Stdout: stdout.kept(), Stderr: stderr.kept(), Lines: stdout.lines + stderr.lines}
-	var code exec.CodeExitError
+	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: s.Stdin, Stdout: s.Stdout, Stderr: s.Stderr})
+	var exited exec.CodeExitError
 	switch {
-	case errors.As(err, &code):
-		out.Code = code.Code
+	case errors.As(err, &exited):
+		return exited.Code, nil
 	case ctx.Err() != nil:
 		return fail(ctx.Err())
 	case err != nil:
 		return fail(err)
 	}
-	return out, nil
+	return 0, nil
 }
 
 // tail keeps the end of what is written to it.
