@@ -17,23 +17,16 @@ const maxFile = 256 << 10
 // configuration of a program that no profile knows (listen = 127.0.0.1:8070).
 func ofFiles(r *rootfs.Root, u facts.Unit, vars map[string]word) []facts.Listener {
 	var out []facts.Listener
-	lookup := func(name string) (string, bool) { w, ok := vars[name]; return w.text, ok }
-	for _, v := range u.Values("Service", "ExecStart") {
-		commands, err := unitfile.ParseExec(expand(v.Value, u))
-		if err != nil {
+	for c := range started(u) {
+		if isClient(hostpath.Path(c.Path).Base()) {
 			continue
 		}
-		for _, c := range commands {
-			if isClient(hostpath.Path(c.Path).Base()) {
-				continue
+		for _, arg := range unitfile.ExpandVariables(c.Args, lookup(vars))[min(1, len(c.Args)):] {
+			if _, value, ok := strings.Cut(arg, "="); ok && strings.HasPrefix(arg, "-") {
+				arg = value
 			}
-			for _, arg := range unitfile.ExpandVariables(c.Args, lookup)[min(1, len(c.Args)):] {
-				if _, value, ok := strings.Cut(arg, "="); ok && strings.HasPrefix(arg, "-") {
-					arg = value
-				}
-				if strings.HasPrefix(arg, "/etc/") || strings.HasPrefix(arg, "/opt/") || strings.HasPrefix(arg, "/srv/") || strings.HasPrefix(arg, "/usr/local/") {
-					out = append(out, ofFile(r, hostpath.Clean(arg))...)
-				}
+			if strings.HasPrefix(arg, "/etc/") || strings.HasPrefix(arg, "/opt/") || strings.HasPrefix(arg, "/srv/") || strings.HasPrefix(arg, "/usr/local/") {
+				out = append(out, ofFile(r, hostpath.Clean(arg))...)
 			}
 		}
 	}

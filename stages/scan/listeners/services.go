@@ -2,6 +2,7 @@ package listeners
 
 import (
 	"context"
+	"iter"
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/envfile"
@@ -97,28 +98,44 @@ func expand(value string, u facts.Unit) string {
 	return text
 }
 
+// started yields the commands of the ExecStart= lines, and where each was read;
+// what is no command line starts nothing.
+func started(u facts.Unit) iter.Seq2[unitfile.Command, facts.Source] {
+	return func(yield func(unitfile.Command, facts.Source) bool) {
+		for _, v := range u.Values("Service", "ExecStart") {
+			commands, err := unitfile.ParseExec(expand(v.Value, u))
+			if err != nil {
+				continue
+			}
+			for _, c := range commands {
+				if !yield(c, v.Source) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// lookup finds variables as [unitfile.ExpandVariables] asks for them.
+func lookup(vars map[string]word) func(name string) (string, bool) {
+	return func(name string) (string, bool) { w, ok := vars[name]; return w.text, ok }
+}
+
 // ofUnit reads the ExecStart= lines.
 func ofUnit(u facts.Unit, vars map[string]word) []facts.Listener {
 	var out []facts.Listener
-	lookup := func(name string) (string, bool) { w, ok := vars[name]; return w.text, ok }
-	for _, v := range u.Values("Service", "ExecStart") {
-		commands, err := unitfile.ParseExec(expand(v.Value, u))
-		if err != nil {
-			continue
-		}
-		for _, c := range commands {
-			args := []word{{text: c.Path, from: v.Source}}
-			for i, a := range c.Args {
-				if i == 0 {
-					continue
-				}
-				from := source(a, vars, v.Source)
-				for _, text := range unitfile.ExpandVariables([]string{"", a}, lookup)[1:] {
-					args = append(args, word{text: text, from: from})
-				}
+	for c, line := range started(u) {
+		args := []word{{text: c.Path, from: line}}
+		for i, a := range c.Args {
+			if i == 0 {
+				continue
 			}
-			out = append(out, ofCommand(args)...)
+			from := source(a, vars, line)
+			for _, text := range unitfile.ExpandVariables([]string{"", a}, lookup(vars))[1:] {
+				args = append(args, word{text: text, from: from})
+			}
 		}
+		out = append(out, ofCommand(args)...)
 	}
 	return out
 }
