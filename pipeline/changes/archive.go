@@ -13,7 +13,8 @@ import (
 
 // Packer writes what was added, altered or dressed as a tar archive (PAX), whole
 // and with its metadata, so that `tar -x --same-owner --xattrs --acls` over the
-// volume's root at the source brings it there. What was removed is in no archive.
+// volume's root at the source brings it there. What was removed is in no archive,
+// and a new link to a file that was not touched becomes a file of its own.
 type Packer struct {
 	volume *Volume
 	tar    *tar.Writer
