@@ -146,6 +146,11 @@ type Receipt struct {
 	// nobody touched them since (ctime, inode(7)).
 	Carried      int64 `json:"carried,omitempty"`
 	CarriedBytes int64 `json:"carriedBytes,omitempty"`
+	// Mark is a moment of the clock of the volume's file system, in nanoseconds
+	// since the epoch, after the last write of the copy and before it was read
+	// back: what has an earlier ctime was not touched since this proof. 0 when
+	// nothing could be written to tell.
+	Mark int64 `json:"markNanoseconds,omitempty"`
 }
 
 // Difference is one path that is not as it was.

@@ -28,6 +28,10 @@ type Options struct {
 	// Progress is told the bytes of content that were taken; it is called
 	// concurrently. It may be nil.
 	Progress func(bytes int64)
+	// Taken is called with each record of the listing, in its order, and, for a
+	// large file, with the SHA-256 of each of its blocks of DigestBlock bytes, one
+	// after the other; nil when they are not known. It may be nil.
+	Taken func(r tree.Record, blocks []byte) error
 }
 
 // Built is a seed in the layout.
@@ -48,7 +52,7 @@ type Built struct {
 // left out and is among the problems; an error means that there is no seed.
 func Build(ctx context.Context, layout *oci.Layout, source Source, entries iter.Seq2[tree.Entry, error], o Options) (Built, error) {
 	b := &builder{
-		layout: layout, source: source, root: o.Root, limits: o.Limits.orUsual(), ledger: o.Ledger, progress: o.Progress,
+		layout: layout, source: source, root: o.Root, limits: o.Limits.orUsual(), ledger: o.Ledger, progress: o.Progress, taken: o.Taken,
 		sums: map[hostpath.Path]*shared{}, seen: map[oci.Digest]bool{},
 	}
 	if b.progress == nil {
@@ -75,6 +79,7 @@ type builder struct {
 	limits   Limits
 	ledger   Ledger
 	progress func(int64)
+	taken    func(tree.Record, []byte) error
 
 	// Of the collector only.
 	listing, index *zblob
@@ -275,6 +280,11 @@ func (b *builder) collect(u *unit) error {
 		}
 		if err := b.lines.Add(r); err != nil {
 			return err
+		}
+		if b.taken != nil {
+			if err := b.taken(r, u.blocks[i]); err != nil {
+				return err
+			}
 		}
 		line.Records++
 	}

@@ -20,6 +20,7 @@ type unit struct {
 	sums   [][32]byte
 	sparse []bool
 	parts  [][]Part
+	blocks [][]byte // of large files: see [Options.Taken]
 }
 
 // small reports whether the content of record i is in the pack.
@@ -32,6 +33,7 @@ func (u *unit) small(i int, l Limits) bool {
 func (u *unit) seal() {
 	n := len(u.records)
 	u.failed, u.sums, u.sparse, u.parts = make([]error, n), make([][32]byte, n), make([]bool, n), make([][]Part, n)
+	u.blocks = make([][]byte, n)
 }
 
 // cutter collects records to units. Where it cuts depends on the records since

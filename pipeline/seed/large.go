@@ -36,6 +36,9 @@ func (w *worker) large(ctx context.Context, u *unit, i int) error {
 		}
 		if have && len(mark.SHA256) == 32 {
 			u.parts[i], u.sparse[i], u.sums[i] = mark.Parts, mark.Sparse, [32]byte(mark.SHA256)
+			if u.blocks[i], err = w.b.recallBlocks(ctx, key, &mark, r.Size); err != nil {
+				return own(err)
+			}
 			w.b.progress(r.Size)
 			return nil
 		}
@@ -51,6 +54,9 @@ func (w *worker) large(ctx context.Context, u *unit, i int) error {
 		return err
 	}
 	c := cut{w: w, f: f, key: key, size: r.Size, sparse: u.sparse[i], whole: sha256.New()}
+	if w.b.taken != nil && w.b.limits.PartSize%DigestBlock == 0 {
+		c.blocks = &Blocks{}
+	}
 	if err := c.run(ctx); err != nil {
 		return err
 	}
@@ -58,7 +64,14 @@ func (w *worker) large(ctx context.Context, u *unit, i int) error {
 		return err
 	}
 	u.parts[i], u.sums[i] = c.parts, c.sum
-	return own(w.b.remember(ctx, key, fileMark{Parts: c.parts, Sparse: u.sparse[i], SHA256: c.sum[:]}))
+	mark = fileMark{Parts: c.parts, Sparse: u.sparse[i], SHA256: c.sum[:]}
+	if c.blocks != nil {
+		u.blocks[i] = c.blocks.Digests(r.Size)
+		if len(c.parts) == 1 {
+			mark.Blocks = u.blocks[i]
+		}
+	}
+	return own(w.b.remember(ctx, key, mark))
 }
 
 // cut is the work on one large file.
@@ -71,6 +84,7 @@ type cut struct {
 	whole  hash.Hash
 	parts  []Part
 	sum    [32]byte
+	blocks *Blocks // nil when nobody wants them
 	// hole is the last one that was found: from, to.
 	from, to int64
 }
@@ -122,6 +136,9 @@ func (c *cut) resume(ctx context.Context) (at int64, err error) {
 		if err := c.whole.(encoding.BinaryUnmarshaler).UnmarshalBinary(mark.State); err != nil {
 			return at, nil //nolint:nilerr // a state of another Go version: the parts are made again
 		}
+		if c.blocks != nil && !c.blocks.resume(mark.Blocks, mark.Part.Raw) {
+			c.blocks = nil // made before they were remembered: unknown
+		}
 		c.parts = append(c.parts, mark.Part)
 		at += mark.Part.Raw
 		c.w.b.progress(mark.Part.Raw)
@@ -133,7 +150,11 @@ func (c *cut) rememberPart(ctx context.Context, p Part) error {
 	if err != nil {
 		return own(err)
 	}
-	return own(c.w.b.remember(ctx, partKey(c.key, len(c.parts)-1), partMark{Part: p, State: state}))
+	mark := partMark{Part: p, State: state}
+	if c.blocks != nil {
+		mark.Blocks = c.blocks.last(p.Raw)
+	}
+	return own(c.w.b.remember(ctx, partKey(c.key, len(c.parts)-1), mark))
 }
 
 // part stores size bytes from at. The whole's hash runs beside it, unless the
@@ -154,8 +175,15 @@ func (c *cut) part(ctx context.Context, at, size int64, single bool) (Part, erro
 		out = c.w.zstd
 	}
 	var beside *hashing
-	if pays || !single {
+	switch whole := pays || !single; {
+	case whole && c.blocks != nil:
+		beside = hashBeside(io.MultiWriter(c.whole, c.blocks))
+	case whole:
 		beside = hashBeside(c.whole)
+	case c.blocks != nil:
+		beside = hashBeside(c.blocks)
+	}
+	if beside != nil {
 		defer beside.stop()
 	}
 	zero, err := c.stream(ctx, at, size, out, beside)
@@ -288,12 +316,12 @@ type hashing struct {
 	over bool
 }
 
-func hashBeside(sum hash.Hash) *hashing {
+func hashBeside(sum io.Writer) *hashing {
 	h := &hashing{in: make(chan []byte), done: make(chan struct{})}
 	go func() {
 		defer close(h.done)
 		for buf := range h.in {
-			sum.Write(buf)
+			_, _ = sum.Write(buf) // hashes do not fail
 		}
 	}()
 	return h

@@ -278,8 +278,13 @@ func (f *Filled) checkLarge() error {
 // OpenPart opens the content of a part that has a digest. Its reader ends with
 // io.EOF only when digest and length were right.
 func (s *Seed) OpenPart(ctx context.Context, p Part) (io.ReadCloser, error) {
+	return p.Open(ctx, s.blobs)
+}
+
+// Open is [Seed.OpenPart] for blobs that may be of no seed.
+func (p Part) Open(ctx context.Context, blobs oci.Blobs) (io.ReadCloser, error) {
 	if p.Zstd {
-		return unpack(ctx, s.blobs, Packed{Digest: p.Digest, Size: p.Size, Raw: p.Raw})
+		return unpack(ctx, blobs, Packed{Digest: p.Digest, Size: p.Size, Raw: p.Raw})
 	}
-	return s.blobs.Open(ctx, p.Digest, p.Size)
+	return blobs.Open(ctx, p.Digest, p.Size)
 }

@@ -37,11 +37,14 @@ type fileMark struct {
 	Parts  []Part `json:"parts"`
 	Sparse bool   `json:"sparse,omitempty"`
 	SHA256 []byte `json:"sha256"`
+	Blocks []byte `json:"blocks,omitempty"` // of a file of one part
 }
 
 type partMark struct {
 	Part  Part   `json:"part"`
 	State []byte `json:"state"`
+	// Blocks are the digests of the part's blocks.
+	Blocks []byte `json:"blocks,omitempty"`
 }
 
 // key is the plan of a pack: what is in it, as the scan saw it. Equal keys,
