@@ -32,6 +32,8 @@ type Options struct {
 	// epoch: the content of files whose ctime is older is not read, since nobody
 	// touched them (inode(7)). 0 reads all.
 	Since int64
+	// Tree is the digest of the listing; "" does not compare it.
+	Tree string
 	// NotCompared are extended attributes that do not count, as patterns of
 	// path.Match.
 	NotCompared []string
@@ -85,7 +87,13 @@ func (v *Volume) Find(ctx context.Context, listing *tree.Reader, o Options, each
 	if err := tree.Read(ctx, dir, how, m.add); err != nil {
 		return fmt.Errorf("changes of %s: %w", v.root.Name(), err)
 	}
-	return m.rest()
+	if err := m.rest(); err != nil {
+		return err
+	}
+	if listing != nil && o.Tree != "" && listing.Digest() != o.Tree {
+		return fmt.Errorf("the listing has the digest %s, not %s: %w", listing.Digest(), o.Tree, ErrCut)
+	}
+	return nil
 }
 
 // merge goes through the listing and the volume side by side.

@@ -219,3 +219,24 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// A listing that is not the one that was meant lists nothing that counts.
+func TestOtherListing(t *testing.T) {
+	_, now, listing, _ := volume(t, "true")
+	v, err := changes.Open(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	short := listing[:bytes.LastIndexByte(listing[:len(listing)-1], '\n')+1]
+	sum := strings.Fields(sh(t, ".", "printf '%s' '"+string(listing)+"' | sha256sum"))[0]
+	for _, tt := range []struct {
+		listing []byte
+		want    error
+	}{{listing, nil}, {short, changes.ErrCut}} {
+		err := v.Write(t.Context(), tree.NewReader(bytes.NewReader(tt.listing)), changes.Options{Tree: sum}, io.Discard, nil)
+		if !errors.Is(err, tt.want) {
+			t.Errorf("error %v, want %v", err, tt.want)
+		}
+	}
+}

@@ -39,9 +39,8 @@ func (c *Cluster) Exec(ctx context.Context, pod, container string, command []str
 	return Output{Code: code, Stdout: stdout.kept(), Stderr: stderr.kept(), Lines: stdout.lines + stderr.lines}, nil
 }
 
-// Streams are what a command reads and writes. Stdin may be nil. Its end may
-// reach the command late or never, with API servers and nodes before 1.30: a
-// command that needs to know where its input ends is told so otherwise.
+// Streams are what a command reads and writes. Stdin may be nil; the command sees
+// its end.
 type Streams struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
