@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -157,7 +158,7 @@ func TestOverflow(t *testing.T) {
 // Trees of one, two and three levels, two tables at a time, and a change by
 // SQLite afterwards, which moves pages.
 func TestTrees(t *testing.T) {
-	for _, n := range []int{0, 1, 100, 20_000, 600_000} {
+	for _, n := range []int{0, 1, 100, 20_000, 200_000, 600_000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			name := makeDatabase(t, func(w *pages.Writer, tab *pages.Table) {
 				other := w.Table("o", "CREATE TABLE o (id INTEGER PRIMARY KEY, a, b)")
@@ -211,6 +212,48 @@ func TestTrees(t *testing.T) {
 		})
 	}
 }
+
+// TestMemory writes a table of many pages and wants nothing to be kept of them.
+func TestMemory(t *testing.T) {
+	const rows, most = 100_000, 128 << 10
+	w, err := pages.NewWriter(nowhere{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab := w.Table("t", createT)
+	var row pages.Row
+	row.Null()
+	row.Text(strings.Repeat("x", 7000))
+	add := func(from, to int64) {
+		for id := from; id < to; id++ {
+			if _, err := tab.Append(id, &row); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	add(0, rows/10)
+	before := inUse()
+	add(rows/10, rows)
+	if more := inUse() - before; more > most {
+		t.Errorf("%d more rows, each in a page of its own, take %d bytes", rows-rows/10, more)
+	}
+	if err := w.Finish(1); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func inUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// nowhere keeps nothing of a database.
+type nowhere struct{}
+
+func (nowhere) Write(b []byte) (int, error)            { return len(b), nil }
+func (nowhere) WriteAt(b []byte, _ int64) (int, error) { return len(b), nil }
 
 func TestOrderIsKept(t *testing.T) {
 	makeDatabase(t, func(_ *pages.Writer, tab *pages.Table) {

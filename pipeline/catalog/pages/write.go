@@ -24,8 +24,8 @@ type Output interface {
 	io.WriterAt
 }
 
-// Writer makes a new database of tables. It is for one goroutine. Its memory
-// grows by 16 bytes for each page.
+// Writer makes a new database of tables. It is for one goroutine. Its memory does
+// not grow with the rows.
 type Writer struct {
 	out    Output
 	buf    *bufio.Writer
@@ -64,8 +64,8 @@ type Table struct {
 	last      int64
 	leaf      []byte
 	cells     int
-	top       int // where the cells begin, which grow down
-	done      []child
+	top       int       // where the cells begin, which grow down
+	orphans   [][]child // by level, from the leaves up: the pages that have none above them yet
 	payload   []byte
 }
 
@@ -88,7 +88,7 @@ func (w *Writer) Table(name, sql string) *Table {
 // returns the encoded row, which tells rows apart and is valid until the next
 // call.
 func (t *Table) Append(id int64, r *Row) ([]byte, error) {
-	if len(t.done)+t.cells > 0 && id <= t.last {
+	if (t.orphans != nil || t.cells > 0) && id <= t.last {
 		return nil, fmt.Errorf("row %d after row %d", id, t.last)
 	}
 	t.payload = r.payload(t.payload[:0])
@@ -163,35 +163,57 @@ func (t *Table) flush() error {
 	if err != nil {
 		return err
 	}
-	t.done = append(t.done, child{n, t.last})
+	last := t.last
 	clear(t.leaf)
 	t.cells, t.top = 0, pageSize
-	return nil
+	return t.add(0, child{n, last})
 }
 
-// finish writes the pages above the leaves, and tells the root.
+// most children of a page: a cell takes at most 2 bytes of pointer, 4 of page
+// and 9 of row.
+const most = (pageSize-interiorHeader)/15 + 1
+
+// add puts a page to those of its level. When there are enough for two pages above
+// them, one is written: so the last one of a level is never of a single child.
+func (t *Table) add(level int, c child) error {
+	if level == len(t.orphans) {
+		t.orphans = append(t.orphans, nil)
+	}
+	t.orphans[level] = append(t.orphans[level], c)
+	if len(t.orphans[level]) < 2*most {
+		return nil
+	}
+	above, err := t.w.interior(t.orphans[level][:most])
+	if err != nil {
+		return err
+	}
+	t.orphans[level] = append(t.orphans[level][:0], t.orphans[level][most:]...)
+	return t.add(level+1, above)
+}
+
+// finish writes the pages that are left, from the leaves up, and tells the root.
 func (t *Table) finish() (root uint32, err error) {
-	if t.cells > 0 || len(t.done) == 0 {
+	if t.cells > 0 || t.orphans == nil {
 		if err := t.flush(); err != nil {
 			return 0, err
 		}
 	}
-	level := t.done
-	// A cell takes at most 2 bytes of pointer, 4 of page and 9 of row.
-	const most = (pageSize-interiorHeader)/15 + 1
-	for len(level) > 1 {
-		pages := (len(level) + most - 1) / most
-		var above []child
+	for level := 0; ; level++ {
+		left := t.orphans[level]
+		if level == len(t.orphans)-1 && len(left) == 1 {
+			return left[0].page, nil
+		}
+		pages := (len(left) + most - 1) / most
 		for i := range pages {
-			c, err := t.w.interior(level[i*len(level)/pages : (i+1)*len(level)/pages])
+			c, err := t.w.interior(left[i*len(left)/pages : (i+1)*len(left)/pages])
 			if err != nil {
 				return 0, err
 			}
-			above = append(above, c)
+			if err := t.add(level+1, c); err != nil {
+				return 0, err
+			}
 		}
-		level = above
 	}
-	return level[0].page, nil
 }
 
 func (w *Writer) interior(children []child) (child, error) {
