@@ -43,6 +43,7 @@ type Deps struct {
 	Namespace string // in the cluster; "" is that of statelift.yaml, then that of the context
 	Carrier   string // of the seeds to the cluster: registry or bucket; "" is the bucket when there is one
 	Copier    string // a program of statelift for the cluster's nodes; "" is the one that runs
+	Hold      bool   // the workloads stay at zero, behind the fence
 	Shards    int    // Pods that fill one large volume side by side; 0 is one
 	LookAgain bool   // at the source, whether it still is as it was scanned
 	Version   string // of the program
@@ -231,7 +232,7 @@ func seedStage() pipeline.Stage {
 }
 
 func manifestsStage(d Deps) pipeline.Stage {
-	o := manifests.Options{Shards: d.Shards}
+	o := manifests.Options{Shards: d.Shards, Hold: d.Hold}
 	s := pipeline.Step5(manifests.Info(), o, handoff.SourceKey, handoff.PlanKey, handoff.ImagesKey, handoff.SeedsKey, handoff.UploadKey, handoff.ManifestsKey, manifests.New(o).Run)
 	s = pipeline.Recheck(s, handoff.ManifestsKey, manifests.New(o).Recheck)
 	// The content of configuration is read at the source: it counts, too.
@@ -257,7 +258,7 @@ func deployStage(d Deps) pipeline.Stage {
 }
 
 func verifyStage(d Deps) pipeline.Stage {
-	o := verify.Options{Store: d.Store, Talk: d.talk(), Volumes: d.ProveVolumes}
+	o := verify.Options{Store: d.Store, Talk: d.talk(), Volumes: d.ProveVolumes, Hold: d.Hold}
 	v := verify.New(o, d.openStore)
 	s := pipeline.Step0(verify.Info(), o, handoff.VerdictsKey, func(ctx context.Context, env *pipeline.Env) (handoff.Verdicts, error) {
 		made, err := verify.ReadMade(env.Workspace)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/cluster"
+	"github.com/statelift/statelift/pipeline/cluster/fence"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/workspace"
 )
@@ -115,6 +116,11 @@ func wantedObjects(w workspace.Workspace) (map[string]bool, error) {
 	for _, f := range m.Files {
 		out[f.Kind+" "+f.Object] = true
 	}
+	plan, err := pipeline.Read(w, handoff.PlanKey)
+	if err != nil {
+		return nil, err
+	}
+	out["ConfigMap "+fence.ConfigMap(plan)] = true // without it no Pod of a held lift starts
 	return out, nil
 }
 

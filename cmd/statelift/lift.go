@@ -39,7 +39,12 @@ type request struct {
 	Carrier   string `json:"carrier,omitempty"`
 	Shards    int    `json:"shards,omitempty"`
 	Copier    string `json:"copier,omitempty"` // a program
+	// Hold leaves the workloads at zero; nil is what the workspace remembers.
+	Hold *bool `json:"hold,omitempty"`
 }
+
+// held reports whether the lift waits for a cutover.
+func (r request) held() bool { return r.Hold != nil && *r.Hold }
 
 // lift is an open workspace with its pipeline.
 type lift struct {
@@ -189,7 +194,7 @@ func (r request) deps(choices decisions.Decisions, lookAgain bool) (stages.Deps,
 		Source: r.Source, Checksum: r.Checksum, Registry: r.Registry, Store: r.Store,
 		Context: r.Context, Namespace: r.Namespace, Carrier: r.Carrier, Shards: r.Shards,
 		Decisions: choices, LookAgain: lookAgain, Version: programVersion(),
-		Copier: r.Copier, CopierArch: runtime.GOARCH,
+		Copier: r.Copier, CopierArch: runtime.GOARCH, Hold: r.held(),
 	}
 	var err error
 	if r.Copier != "" {
@@ -239,8 +244,12 @@ func remember(w workspace.Workspace, req request) (request, error) {
 		req.Carrier = cmp.Or(req.Carrier, old.Carrier)
 		req.Shards = cmp.Or(req.Shards, old.Shards)
 		req.Copier = cmp.Or(req.Copier, old.Copier)
+		req.Hold = cmp.Or(req.Hold, old.Hold)
 	case strings.Contains(req.Source, "://"):
+		req.Hold = cmp.Or(req.Hold, old.Hold)
 	default:
+		// A held lift starts nothing because a flag was forgotten.
+		req.Hold = cmp.Or(req.Hold, old.Hold)
 		// The workspace may be used from another directory the next time.
 		if req.Source, err = filepath.Abs(req.Source); err != nil {
 			return req, fmt.Errorf("source: %w", err)

@@ -18,6 +18,7 @@ import (
 type runOptions struct {
 	request
 	until string
+	hold  bool
 }
 
 // runSummary is what `statelift run --json` prints.
@@ -44,7 +45,10 @@ Without --registry and --store the run is a rehearsal: images in images/, object
 in store/, volumes in volumes/, with the same code and the same proofs. With
 --context it goes into that cluster: the target is looked at first, volumes are
 filled and proved by Jobs there, and only then do the workloads start. That needs
-a --registry which the cluster can pull from.
+a --registry which the cluster can pull from. With --hold they do not start: no Pod
+of theirs does, whoever scales them up, before statelift cutover opens the fence;
+statelift sync brings the volumes up to date until then. The workspace remembers
+that it is held; --hold=false gives that up.
 Credentials come from the environment (AWS_ACCESS_KEY_ID and the like) and from
 the registry's usual files, never from the command line.`,
 		Example: `  statelift run /srv/old-host
@@ -56,6 +60,9 @@ the registry's usual files, never from the command line.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				o.Source = args[0]
+			}
+			if cmd.Flags().Changed("hold") {
+				o.Hold = &o.hold
 			}
 			if err := errors.Join(checkFlags(o), checkFar(o.request), g.patience.check()); err != nil {
 				return err
@@ -72,6 +79,7 @@ the registry's usual files, never from the command line.`,
 	// It fails for a flag that is not there; the test of the completion sees that.
 	_ = cmd.RegisterFlagCompletionFunc("until", cobra.FixedCompletions(stageNames(), cobra.ShellCompDirectiveNoFileComp))
 	f.StringVar(&o.Checksum, "checksum", "", "what the archive must be: sha256:HEX")
+	f.BoolVar(&o.hold, "hold", false, "leave the workloads at zero, behind a fence, until statelift cutover starts them")
 	g.patience.register(cmd)
 	farFlags(cmd, &o.request)
 	return cmd

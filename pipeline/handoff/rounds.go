@@ -12,6 +12,42 @@ type Rounds struct {
 	Rounds []Round `json:"rounds"`
 }
 
+// Of returns the rounds that go on from these seeds; none when they went on from
+// others, which were made anew since.
+func (r Rounds) Of(seeds []Seed) Rounds {
+	tree := map[string]string{}
+	for _, s := range seeds {
+		tree[s.Volume] = s.Tree
+	}
+	for _, round := range r.Rounds {
+		for _, v := range round.Volumes {
+			if tree[v.Volume] != v.From {
+				return Rounds{}
+			}
+			tree[v.Volume] = v.To
+		}
+	}
+	return r
+}
+
+// Newest is the state of a volume after all rounds: the tree digest, the digests
+// of the deltas after the seed in their order, and the receipt. Without a round
+// the tree is "".
+func (r Rounds) Newest(volume string) (tree string, deltas []string, receipt ReceiptFile) {
+	for _, round := range r.Rounds {
+		for _, v := range round.Volumes {
+			if v.Volume != volume {
+				continue
+			}
+			tree, receipt = v.To, v.Receipt
+			if v.Delta != "" {
+				deltas = append(deltas, v.Delta)
+			}
+		}
+	}
+	return tree, deltas, receipt
+}
+
 // Round brought the volumes up to what the source was at that time.
 type Round struct {
 	Number int       `json:"number"` // from 1

@@ -14,9 +14,9 @@ import (
 	"github.com/statelift/statelift/pipeline/copier"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/oci"
+	"github.com/statelift/statelift/pipeline/receipts"
 	"github.com/statelift/statelift/pipeline/seed"
 	"github.com/statelift/statelift/pipeline/workspace"
-	"github.com/statelift/statelift/stages/deploy/receipts"
 )
 
 // Info describes the stage.

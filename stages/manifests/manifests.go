@@ -29,6 +29,8 @@ func Info() pipeline.Info {
 type Options struct {
 	// Shards is how many Pods fill one large volume side by side; 0 and 1 are one.
 	Shards int `json:"shards,omitempty"`
+	// Hold has every Pod wait for the fence, see package fence.
+	Hold bool `json:"hold,omitempty"`
 }
 
 // largeVolume is from how many bytes on a volume is worth several Pods: below,

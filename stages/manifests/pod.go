@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/statelift/statelift/pipeline/cluster/fence"
 	"github.com/statelift/statelift/pipeline/handoff"
 )
 
@@ -68,6 +69,9 @@ func (w *writer) pod(wl handoff.Workload) corev1.PodSpec {
 		spec.Containers = append(spec.Containers, w.container(c, prepare))
 	}
 	spec.Volumes = w.podVolumes(wl, prepare)
+	if w.options.Hold {
+		fence.Guard(w.plan, &spec)
+	}
 	return spec
 }
 

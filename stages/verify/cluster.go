@@ -18,6 +18,7 @@ const (
 	aWorkload = "workload"
 	someData  = "data"
 	aSmoke    = "smoke"
+	aFence    = "fence"
 )
 
 // dataTime is how long a data check may take: it reads every row.
@@ -45,6 +46,9 @@ func (r *run) inCluster(ctx context.Context) error {
 	}
 	if r.options.Volumes {
 		return r.volumesAgain(ctx, c)
+	}
+	if held, err := r.held(ctx, c); held || err != nil {
+		return err
 	}
 	if err := r.workloads(ctx, c); err != nil {
 		return err

@@ -35,6 +35,8 @@ type Options struct {
 	// Volumes proves the volumes of a cluster again, by Jobs that read them. It
 	// takes workloads that are stopped, and looks at nothing else there.
 	Volumes bool `json:"volumes,omitempty"`
+	// Hold says that the workloads of a cluster stay at zero until the cutover.
+	Hold bool `json:"hold,omitempty"`
 	// Talk is how the registry is talked to.
 	Talk registry.Options `json:"-"`
 }

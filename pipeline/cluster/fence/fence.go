@@ -165,6 +165,47 @@ func (f *Fence) ref(w handoff.Workload) cluster.Ref {
 	return r
 }
 
+// Field is that of the spec of a workload of this kind which the fence sets, "" for
+// what is no workload.
+func Field(kind string) string {
+	switch handoff.WorkloadKind(kind) {
+	case handoff.StatefulSet, handoff.Deployment:
+		return "replicas"
+	case handoff.CronJob:
+		return "suspend"
+	}
+	return ""
+}
+
+// At is what the field is of a workload that is held, and nil for one that is not
+// where the plan says it.
+func At(kind string, held bool) any {
+	switch {
+	case Field(kind) == "suspend":
+		return held
+	case held:
+		return int64(0)
+	}
+	return nil
+}
+
+// Unhold has the workloads that the fence holds run as the plan says, of a lift
+// whose Pods wait for no ConfigMap any more.
+func (f *Fence) Unhold(ctx context.Context) error {
+	for _, w := range f.Plan.Workloads {
+		live, err := f.Owner.Live(ctx, f.ref(w))
+		if err != nil {
+			return err
+		}
+		if live != nil && cluster.SeizedBy(live, Manager) {
+			if err := f.set(ctx, w, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // set says how many Pods a workload has, or whether a CronJob runs.
 func (f *Fence) set(ctx context.Context, w handoff.Workload, hold bool) error {
 	ref := f.ref(w)
@@ -175,14 +216,11 @@ func (f *Fence) set(ctx context.Context, w handoff.Workload, hold bool) error {
 	if !f.Owner.Owns(live) {
 		return &cluster.Taken{Ref: ref}
 	}
-	spec := map[string]any{"suspend": hold}
-	if w.Kind != handoff.CronJob {
-		spec = map[string]any{"replicas": int64(w.Replicas)}
-		if hold {
-			spec["replicas"] = int64(0)
-		}
+	value := At(ref.Kind, hold)
+	if value == nil {
+		value = int64(w.Replicas)
 	}
-	if err := f.Owner.Seize(ctx, ref, spec, Manager); err != nil {
+	if err := f.Owner.Seize(ctx, ref, map[string]any{Field(ref.Kind): value}, Manager); err != nil {
 		return cluster.Explain(f.Owner.Context, err)
 	}
 	f.Log.Debug("the fence has set", "object", ref.String(), "hold", hold)

@@ -25,7 +25,7 @@ func (r *run) copy(ctx context.Context, v *volume) error {
 	v.state.Receipt = &receipt
 	r.bar.Done(v.Name)
 	r.Log.Info("volume is filled", "volume", v.Name, "proved", receipt.Proved, "files", receipt.Files, "bytes", receipt.Bytes, "took", took)
-	return r.keep(ctx, v.Name, v.state)
+	return r.keep(ctx, v)
 }
 
 // share has a large volume filled by several Pods side by side, if that was asked
@@ -40,7 +40,7 @@ func (r *run) share(ctx context.Context, v *volume) error {
 	}
 	r.Log.Info("shards have filled the volume", "volume", v.Name, "took", took)
 	v.state.Shared = true
-	return r.keep(ctx, v.Name, v.state)
+	return r.keep(ctx, v)
 }
 
 // job is one that fills the volume; known is where the ledger keeps which Job
@@ -50,8 +50,16 @@ func (r *run) job(v *volume, object *unstructured.Unstructured, known *types.UID
 		Object: object, Volume: v.Name, Seed: v.seed.Digest, Known: *known,
 		Started: func(ctx context.Context, uid types.UID) error {
 			*known = uid
-			return r.keep(ctx, v.Name, v.state)
+			return r.keep(ctx, v)
 		},
 		Progress: func(share string, at copyjob.Progress) { r.bar.At(v.Name, share, at) },
 	}
+}
+
+func (r *run) fillings() copyjob.Fillings {
+	return copyjob.Fillings{Ledger: r.Ledger, Cluster: r.cluster}
+}
+
+func (r *run) keep(ctx context.Context, v *volume) error {
+	return r.fillings().Keep(ctx, v.Name, v.state)
 }

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/cluster"
 	"github.com/statelift/statelift/pipeline/cluster/await"
@@ -35,6 +33,8 @@ type Options struct {
 	Namespace string `json:"namespace,omitempty"` // "" is that of the context
 	// Registry is where the images are, as HOST/PREFIX.
 	Registry string `json:"registry,omitempty"`
+	// Hold leaves the workloads at zero, behind the fence, unless that was released.
+	Hold bool `json:"hold,omitempty"`
 	// Parallel is how many volumes are copied at once; 0 is 4.
 	Parallel int `json:"-"`
 	// Patience is how long a fault that may pass by itself is waited for; 0 is
@@ -76,6 +76,7 @@ type run struct {
 	objects objects
 	jobs    *copyjob.Runner // from the moment on when the cluster is watched
 	bar     *copyjob.Bar
+	held    bool     // no Pod of a workload may start
 	lacking []string // what could not be taken along
 }
 
@@ -141,11 +142,14 @@ func (r *run) install(ctx context.Context) (_ handoff.Copies, err error) {
 	if err := r.watch(ctx); err != nil {
 		return handoff.Copies{}, err
 	}
+	if err := r.hold(ctx); err != nil {
+		return handoff.Copies{}, err
+	}
 	receipts, err := r.volumes(ctx)
 	if err != nil {
 		return handoff.Copies{}, err
 	}
-	if err := r.applyAll(ctx, r.objects.workloads); err != nil {
+	if err := r.applyWorkloads(ctx); err != nil {
 		return handoff.Copies{}, err
 	}
 	if err := r.serve(ctx); err != nil {
@@ -168,21 +172,6 @@ func (r *run) watch(ctx context.Context) error {
 		Cluster: r.cluster, View: view, Log: r.Log, Progress: r.Progress, Logs: r.Workspace.Path(logsDir), Patience: r.options.Patience, Began: time.Now(),
 	}}
 	return nil
-}
-
-// serve waits until the workloads do.
-func (r *run) serve(ctx context.Context) error {
-	var list []*unstructured.Unstructured
-	for _, u := range r.objects.workloads {
-		live, err := r.cluster.Live(ctx, cluster.RefOf(u))
-		if err != nil {
-			return cluster.Explain(r.cluster.Context, err)
-		}
-		if live != nil {
-			list = append(list, live)
-		}
-	}
-	return r.jobs.Workloads(ctx, list)
 }
 
 // selector finds what is made of this plan, Pods included.

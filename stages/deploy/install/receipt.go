@@ -8,8 +8,8 @@ import (
 	"os"
 
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/receipts"
 	"github.com/statelift/statelift/pipeline/workspace"
-	"github.com/statelift/statelift/stages/deploy/receipts"
 )
 
 // accept says what is wrong with a receipt that is about the right seed: it must

@@ -10,6 +10,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/cluster"
+	"github.com/statelift/statelift/pipeline/cluster/fence"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/workspace"
@@ -36,8 +37,22 @@ func (s *Stage) Recheck(ctx context.Context, env *pipeline.Env, plan handoff.Pla
 			return "", fmt.Errorf("receipts: %w", err)
 		}
 	}
+	if r.options.Hold {
+		released, err := fence.Released(ctx, r.cluster, r.plan)
+		if err != nil {
+			return "", err
+		}
+		r.held = !released
+	}
 	for _, u := range r.objects.all() {
-		if why, err := r.changed(ctx, u); why != "" || err != nil {
+		as, err := r.fenced(ctx, u)
+		if err != nil {
+			return "", err
+		}
+		if why, err := r.changed(ctx, as); why != "" || err != nil {
+			return why, err
+		}
+		if why, err := r.scaled(ctx, u); why != "" || err != nil {
 			return why, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/cluster"
+	"github.com/statelift/statelift/pipeline/cluster/fence"
 )
 
 // unwanted are things that this workspace made in the cluster and that the plan
@@ -13,6 +14,7 @@ func (r *run) unwanted() []cluster.Thing {
 	for _, u := range r.objects.all() {
 		wanted[cluster.RefOf(u)] = true
 	}
+	wanted[cluster.Ref{APIVersion: "v1", Kind: "ConfigMap", Namespace: r.cluster.Namespace, Name: fence.ConfigMap(r.plan)}] = r.options.Hold
 	var out []cluster.Thing
 	for _, t := range r.made.All() {
 		if t.Context == r.cluster.Context && !t.Brief && !wanted[t.Ref] {

@@ -17,9 +17,9 @@ import (
 	"github.com/statelift/statelift/pipeline/cluster"
 	"github.com/statelift/statelift/pipeline/cluster/copyjob"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/receipts"
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages/deploy"
-	"github.com/statelift/statelift/stages/deploy/receipts"
 )
 
 // volume is one volume on its way.
@@ -30,7 +30,7 @@ type volume struct {
 	job   *unstructured.Unstructured // nil for one that starts empty
 	// shards is the Job before it, of a large volume when that was asked for.
 	shards *unstructured.Unstructured
-	state  filling
+	state  copyjob.Filling
 	// lacking says what of the source could not be written there.
 	lacking []string
 }
@@ -128,7 +128,7 @@ func (r *run) judge(ctx context.Context, v *volume) (needed bool, err error) {
 	if v.job == nil {
 		return false, nil
 	}
-	if v.state, err = r.filling(ctx, v.Name); err != nil {
+	if v.state, err = r.fillings().Lookup(ctx, v.Name); err != nil {
 		return false, err
 	}
 	live, err := r.cluster.Live(ctx, cluster.RefOf(v.claim))
@@ -139,7 +139,7 @@ func (r *run) judge(ctx context.Context, v *volume) (needed bool, err error) {
 	case live == nil, live.GetDeletionTimestamp() != nil, live.GetUID() != v.state.Claim:
 		return true, nil
 	case v.state.Seed == v.seed.Digest:
-		return !v.state.proved(), nil
+		return !v.state.Proved(), nil
 	case v.state.Served:
 		return false, &pipeline.Blocked{Question: fmt.Sprintf(
 			"volume %s in %s was filled from seed %s, and its application has been started since; the source has other content by now (seed %s). "+
@@ -196,8 +196,8 @@ func (r *run) makeClaim(ctx context.Context, v *volume) error {
 	if err != nil || v.job == nil || done.UID == v.state.Claim && v.state.Seed == v.seed.Digest {
 		return err
 	}
-	v.state = filling{Claim: done.UID, Seed: v.seed.Digest}
-	return r.keep(ctx, v.Name, v.state)
+	v.state = copyjob.Filling{Claim: done.UID, Seed: v.seed.Digest}
+	return r.keep(ctx, v)
 }
 
 // unchangeable reports whether a claim cannot become what it should be: all of it
@@ -263,7 +263,7 @@ func (r *run) finish(ctx context.Context, list []*volume) ([]handoff.ReceiptFile
 		}
 		out = append(out, file)
 		r.lacking = append(r.lacking, v.lacking...)
-		if !v.state.proved() {
+		if !v.state.Proved() {
 			differ = append(differ, &deploy.DifferError{Receipt: *v.state.Receipt})
 		}
 	}
@@ -274,11 +274,11 @@ func (r *run) finish(ctx context.Context, list []*volume) ([]handoff.ReceiptFile
 		return nil, join(differ)
 	}
 	for _, v := range list {
-		if v.job == nil || v.state.Served {
+		if v.job == nil || v.state.Served || r.held {
 			continue
 		}
 		v.state.Served = true
-		if err := r.keep(ctx, v.Name, v.state); err != nil {
+		if err := r.keep(ctx, v); err != nil {
 			return nil, err
 		}
 	}

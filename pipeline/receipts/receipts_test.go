@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/statelift/statelift/pipeline/handoff"
-	"github.com/statelift/statelift/stages/deploy/receipts"
+	"github.com/statelift/statelift/pipeline/receipts"
 )
 
 func names(t *testing.T, dir string) (out []string) {
