@@ -127,5 +127,5 @@ func (s *Switcher) Accept() (*Report, error) {
 		err := s.enter(&j, handoff.SwitchAccepted)
 		return r.of(j), err
 	}
-	return r.of(j), &pipeline.Blocked{Question: fmt.Sprintf("only a cutover that came to its end can be accepted; %s", Standing(j)), Where: "statelift cutover"}
+	return r.of(j), &pipeline.Blocked{Question: fmt.Sprintf("only a cutover that came to its end can be accepted; %s", j.Standing()), Where: "statelift cutover"}
 }

@@ -111,9 +111,10 @@ func (s *Switcher) Cutover(ctx context.Context, o Options) (*Report, error) {
 	case handoff.SwitchListing:
 		return r.of(j), &pipeline.Blocked{Question: "what was written in the cluster before the way back is not listed yet, and another cutover overwrites it: list it, or say that nobody wants it", Where: "statelift rollback [--archive DIR | --no-list]"}
 	case handoff.SwitchHolding, handoff.SwitchStarting:
-		why := j.Failure
-		err := s.back(ctx, &j)
-		return r.of(j), errors.Join(fmt.Errorf("an earlier cutover was on its way back%s; the source serves as %s: call cutover again to begin a new one", because(why), j.State), err)
+		if err := s.back(context.WithoutCancel(ctx), &j); err != nil {
+			return r.of(j), fmt.Errorf("an earlier cutover was on its way back, and could not be taken back: %w", err)
+		}
+		return r.of(j), fmt.Errorf("an earlier cutover was on its way back and has come there: %s; call cutover again to begin a new one", j.Standing())
 	case handoff.SwitchReleasing, handoff.SwitchChecking:
 		s.Log.Info("the cutover goes on", "from", j.State)
 		return s.through(ctx, &j, r, s.release)

@@ -31,7 +31,7 @@ type Report struct {
 
 // of fills in what the journal says.
 func (r *Report) of(j handoff.Switch) *Report {
-	r.State, r.Truth, r.Says = j.State, j.State.Truth(), Standing(j)
+	r.State, r.Truth, r.Says = j.State, j.State.Truth(), j.Standing()
 	r.Predicted, r.Granted, r.Steps, r.Failure, r.Changes = j.Predicted, j.Granted, j.Steps, j.Failure, j.Changes
 	switch {
 	case j.Stopped.IsZero():
@@ -41,36 +41,6 @@ func (r *Report) of(j handoff.Switch) *Report {
 		r.Downtime = j.Returned.Sub(j.Stopped)
 	}
 	return r
-}
-
-// Standing says in one sentence on which side the truth is, and what comes next.
-func Standing(j handoff.Switch) string {
-	switch j.State {
-	case "":
-		return "the source serves, and no cutover was begun"
-	case handoff.SwitchStopping, handoff.SwitchJudging, handoff.SwitchSyncing:
-		return fmt.Sprintf("the truth is at the source, which is stopped or being stopped; a cutover was left at %q: statelift cutover goes on, statelift rollback goes back", j.State)
-	case handoff.SwitchReleasing, handoff.SwitchChecking:
-		return fmt.Sprintf("the truth is in the cluster, which is being started; a cutover was left at %q: statelift cutover goes on, statelift rollback goes back", j.State)
-	case handoff.SwitchServing:
-		return "the truth is in the cluster, which serves; the source is stopped: statelift rollback goes back, statelift accept makes it final"
-	case handoff.SwitchAccepted:
-		return "the truth is in the cluster, which serves for good"
-	case handoff.SwitchHolding:
-		return "the truth is at the source, which is stopped; the way back was left while the cluster is being held: statelift rollback goes on"
-	case handoff.SwitchStarting:
-		return "the truth is at the source, which is being started; the cluster is held: statelift rollback goes on"
-	case handoff.SwitchListing:
-		return "the source serves, and the cluster is held; what was written there is not listed yet: statelift rollback does that"
-	}
-	return "the source serves, and the cluster is held" + because(j.Failure)
-}
-
-func because(failure string) string {
-	if failure == "" {
-		return ""
-	}
-	return " (a cutover went back by itself: " + failure + ")"
 }
 
 // faults lists what is wrong, "" when nothing is.

@@ -9,11 +9,13 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/statelift/statelift/pipeline/changes"
 	"github.com/statelift/statelift/pipeline/cluster"
@@ -23,8 +25,8 @@ import (
 	"github.com/statelift/statelift/pipeline/selfimage"
 )
 
-// There reads the volumes of a cluster, each through a Pod that mounts it
-// read-only and has nothing else: the listing goes in, and list and archive come
+// There reads the volumes of a cluster, each through the Pod of a Job that mounts
+// it read-only and has nothing else: the listing goes in, and list and archive come
 // out, over the API server (exec). The digests in the list say whether all of it
 // arrived.
 type There struct {
@@ -39,26 +41,28 @@ const (
 	mountedAt = "/volume"
 )
 
-// Read makes the Pod of one volume, reads the volume there and removes the Pod.
+// Read makes the Job of one volume, reads the volume in its Pod and removes it.
 func (t There) Read(ctx context.Context, of Volume, list, archive io.Writer) (err error) {
-	pod, err := t.pod(of.Name)
+	job, err := t.job(of.Name)
 	if err != nil {
 		return err
 	}
-	if err := t.Owner.Remove(ctx, cluster.RefOf(pod)); err != nil { // that of a killed run
+	if err := t.Owner.Remove(ctx, cluster.RefOf(job)); err != nil { // that of a killed run
 		return err
 	}
 	defer func() {
 		// What holds a claim on a node is in the way of the workload.
-		err = errors.Join(err, t.Owner.Remove(context.WithoutCancel(ctx), cluster.RefOf(pod)))
+		err = errors.Join(err, t.Owner.Remove(context.WithoutCancel(ctx), cluster.RefOf(job)))
 	}()
-	if _, err := t.Owner.ApplyBriefly(ctx, pod); err != nil {
+	made, err := t.Owner.ApplyBriefly(ctx, job)
+	if err != nil {
 		return err
 	}
-	if err := t.running(ctx, pod.GetName(), of.Name); err != nil {
+	pod, err := t.running(ctx, made.UID, of.Name)
+	if err != nil {
 		return err
 	}
-	return t.exec(ctx, pod.GetName(), of, list, archive)
+	return t.exec(ctx, pod, of, list, archive)
 }
 
 // exec runs the comparison in the Pod.
@@ -126,33 +130,37 @@ func (s *said) Write(p []byte) (int, error) {
 	return s.out.Write(p)
 }
 
-// running waits for the Pod and says what is in its way.
-func (t There) running(ctx context.Context, name, volume string) error {
+// running waits for the Job's Pod and says what is in its way.
+func (t There) running(ctx context.Context, job types.UID, volume string) (pod string, err error) {
 	watcher := t.Waiter.Watcher("volume", volume)
 	for {
 		changed := t.Waiter.View.Changed()
 		if err := t.Waiter.View.Err(); err != nil {
-			return cluster.Explain(t.Owner.Context, err)
+			return "", cluster.Explain(t.Owner.Context, err)
 		}
-		pods := t.Waiter.View.Pods(t.labels(volume))
-		for _, p := range pods {
-			if p.Name != name || p.DeletionTimestamp != nil {
-				continue
-			}
+		scene := diagnose.Scene{Job: t.Waiter.View.Job(t.name(volume)), Want: 1, Pods: t.Waiter.View.JobPods(job)}
+		about := []types.UID{job}
+		for _, p := range scene.Pods {
 			for _, s := range p.Status.ContainerStatuses {
-				if s.State.Running != nil {
-					return nil
+				if s.State.Running != nil && p.DeletionTimestamp == nil {
+					return p.Name, nil
 				}
 			}
-			if err := watcher.Look(diagnose.Scene{Pods: pods, Events: t.Waiter.View.Events(t.Waiter.Began, p.UID)}); err != nil {
-				return err
+			about = append(about, p.UID)
+		}
+		if scene.Job != nil && scene.Job.UID == job {
+			scene.Events = t.Waiter.View.Events(t.Waiter.Began, about...)
+			if err := watcher.Look(scene); err != nil {
+				return "", err
 			}
 		}
 		if err := t.Waiter.Pause(ctx, changed); err != nil {
-			return err
+			return "", err
 		}
 	}
 }
+
+func (t There) name(volume string) string { return t.Plan.ObjectName("changes-" + volume) }
 
 func (t There) labels(volume string) map[string]string {
 	return map[string]string{
@@ -161,49 +169,58 @@ func (t There) labels(volume string) map[string]string {
 	}
 }
 
-// forgotten is when a Pod that nobody removed ends by itself, in seconds.
+// forgotten is when a Job that nobody removed ends by itself, in seconds.
 const forgotten = 24 * 60 * 60
 
-// pod is the Pod that reads a volume.
-func (t There) pod(volume string) (*unstructured.Unstructured, error) {
+// job is the Job whose Pod reads a volume.
+func (t There) job(volume string) (*unstructured.Unstructured, error) {
 	if t.Upload.Copier == "" {
 		return nil, errors.New("the cluster has no image of statelift: run the lift with --registry")
 	}
-	needs := handoff.CopyResources()
-	no, yes, root, seconds := false, true, int64(0), int64(forgotten)
-	grace := int64(5)
-	pod := &corev1.Pod{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
-		ObjectMeta: metav1.ObjectMeta{Name: t.Plan.ObjectName("changes-" + volume), Namespace: t.Owner.Namespace, Labels: t.labels(volume)},
-		Spec: corev1.PodSpec{
-			AutomountServiceAccountToken: &no, EnableServiceLinks: &no, RestartPolicy: corev1.RestartPolicyNever,
-			ActiveDeadlineSeconds: &seconds, TerminationGracePeriodSeconds: &grace,
-			SecurityContext: &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
-			Containers: []corev1.Container{{
-				Name: container, Image: t.Upload.Copier, ImagePullPolicy: corev1.PullIfNotPresent, Args: []string{"changes", "--wait"},
-				Resources: corev1.ResourceRequirements{
-					Requests: corev1.ResourceList{corev1.ResourceCPU: *resource.NewMilliQuantity(needs.CPU, resource.DecimalSI), corev1.ResourceMemory: *resource.NewQuantity(needs.Memory, resource.BinarySI)},
-					Limits:   corev1.ResourceList{corev1.ResourceMemory: *resource.NewQuantity(needs.MemoryLimit, resource.BinarySI)},
-				},
-				SecurityContext: &corev1.SecurityContext{
-					RunAsUser: &root, RunAsGroup: &root, RunAsNonRoot: &no, Privileged: &no, AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
-					Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"DAC_OVERRIDE"}},
-				},
-				VolumeMounts: []corev1.VolumeMount{{Name: "volume", MountPath: mountedAt, ReadOnly: true}},
-			}},
-			Volumes: []corev1.Volume{{Name: "volume", VolumeSource: corev1.VolumeSource{
-				PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: t.Plan.ObjectName(volume), ReadOnly: true},
-			}}},
+	labels := t.labels(volume)
+	once, none, seconds := int32(1), int32(0), int64(forgotten)
+	job := &batchv1.Job{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
+		ObjectMeta: metav1.ObjectMeta{Name: t.name(volume), Namespace: t.Owner.Namespace, Labels: labels},
+		Spec: batchv1.JobSpec{
+			Completions: &once, Parallelism: &once, BackoffLimit: &none, ActiveDeadlineSeconds: &seconds,
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: t.pod(volume)},
 		},
 	}
-	if t.Upload.Arch != "" {
-		pod.Spec.NodeSelector = map[string]string{corev1.LabelArchStable: t.Upload.Arch, corev1.LabelOSStable: "linux"}
-	}
-	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(pod)
+	object, err := runtime.DefaultUnstructuredConverter.ToUnstructured(job)
 	if err != nil {
-		return nil, fmt.Errorf("pod %s: %w", pod.Name, err)
+		return nil, fmt.Errorf("job %s: %w", job.Name, err)
 	}
 	u := &unstructured.Unstructured{Object: object}
 	unstructured.RemoveNestedField(u.Object, "status")
 	return u, nil
+}
+
+// pod reads the volume, may read all of it, and nothing more.
+func (t There) pod(volume string) corev1.PodSpec {
+	needs := handoff.CopyResources()
+	no, yes, root, grace := false, true, int64(0), int64(5)
+	spec := corev1.PodSpec{
+		AutomountServiceAccountToken: &no, EnableServiceLinks: &no, RestartPolicy: corev1.RestartPolicyNever, TerminationGracePeriodSeconds: &grace,
+		SecurityContext: &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+		Containers: []corev1.Container{{
+			Name: container, Image: t.Upload.Copier, ImagePullPolicy: corev1.PullIfNotPresent, Args: []string{"changes", "--wait"},
+			Resources: corev1.ResourceRequirements{
+				Requests: corev1.ResourceList{corev1.ResourceCPU: *resource.NewMilliQuantity(needs.CPU, resource.DecimalSI), corev1.ResourceMemory: *resource.NewQuantity(needs.Memory, resource.BinarySI)},
+				Limits:   corev1.ResourceList{corev1.ResourceMemory: *resource.NewQuantity(needs.MemoryLimit, resource.BinarySI)},
+			},
+			SecurityContext: &corev1.SecurityContext{
+				RunAsUser: &root, RunAsGroup: &root, RunAsNonRoot: &no, Privileged: &no, AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes,
+				Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"DAC_OVERRIDE"}},
+			},
+			VolumeMounts: []corev1.VolumeMount{{Name: "volume", MountPath: mountedAt, ReadOnly: true}},
+		}},
+		Volumes: []corev1.Volume{{Name: "volume", VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: t.Plan.ObjectName(volume), ReadOnly: true},
+		}}},
+	}
+	if t.Upload.Arch != "" {
+		spec.NodeSelector = map[string]string{corev1.LabelArchStable: t.Upload.Arch, corev1.LabelOSStable: "linux"}
+	}
+	return spec
 }
