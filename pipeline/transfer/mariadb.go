@@ -1,0 +1,212 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/statelift/statelift/pipeline/handoff"
+)
+
+// mariadb moves databases of MariaDB and MySQL.
+type mariadb struct {
+	client
+	order    handoff.Transfer
+	dir      string
+	password string // of the administrator of the other server
+	sql      string // the client program
+	dump     string
+	accounts []account // that move, as the server on the files has them
+	told     []string
+}
+
+// ownAccount is for the time of the transfer in the server on the files.
+const ownAccount = "statelift_transfer"
+
+func newMariaDB(order handoff.Transfer, dir string, o Options) *mariadb {
+	return &mariadb{order: order, dir: dir, password: o.Password}
+}
+
+// command has the server make an account for this process when it starts
+// (mariadb.com/docs/server, init_file: one statement a line).
+func (m *mariadb) command() ([]string, error) {
+	var err error
+	if m.sql, err = m.find("mariadb", "mysql"); err != nil {
+		return nil, err
+	}
+	if m.dump, err = m.find("mariadb-dump", "mysqldump"); err != nil {
+		return nil, err
+	}
+	own := password()
+	who := "'" + ownAccount + "'@'localhost'"
+	init := "CREATE USER IF NOT EXISTS " + who + " IDENTIFIED BY '" + own + "';\n" +
+		"ALTER USER " + who + " IDENTIFIED BY '" + own + "';\n" +
+		"GRANT ALL PRIVILEGES ON *.* TO " + who + " WITH GRANT OPTION;\n"
+	_, err1 := private(m.dir, "init.sql", init)
+	_, err2 := private(m.dir, "files.cnf", options("socket", filepath.Join(m.dir, "server.sock"), "user", ownAccount, "password", own))
+	_, err3 := private(m.dir, "beyond.cnf", options("protocol", "tcp", "host", m.order.Host, "port", fmt.Sprint(m.order.Port), "user", m.order.User, "password", m.password))
+	return slices.Clone(m.order.Command), errors.Join(err1, err2, err3)
+}
+
+// options is an option file (mariadb.com/docs/server, "Option file syntax").
+func options(pairs ...string) string {
+	var b strings.Builder
+	b.WriteString("[client]\n")
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		fmt.Fprintf(&b, "%s=\"%s\"\n", pairs[i], escape.Replace(pairs[i+1]))
+	}
+	return b.String()
+}
+
+func (m *mariadb) ends() syscall.Signal { return syscall.SIGTERM }
+
+// option names the option file of a side; it comes first of all arguments.
+func (m *mariadb) option(s side) string {
+	if s == files {
+		return "--defaults-file=" + filepath.Join(m.dir, "files.cnf")
+	}
+	return "--defaults-file=" + filepath.Join(m.dir, "beyond.cnf")
+}
+
+// session is what both sides must have alike for equal rows to print alike.
+const session = "SET SESSION time_zone = '+00:00', sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', group_concat_max_len = 1048576;\n"
+
+func (m *mariadb) query(ctx context.Context, s side, sql string, each func([]string) error) error {
+	cmd, words := m.process(ctx, m.sql, m.option(s), "--batch", "--skip-column-names", "--quick", "--default-character-set=utf8mb4", "--max-allowed-packet=1G")
+	err := rows(cmd, words, session+sql, each)
+	if err != nil && s == beyond {
+		return fmt.Errorf("the server at %s: %w", m.order.Host, err)
+	}
+	return err
+}
+
+func (m *mariadb) exec(ctx context.Context, s side, sql string) error {
+	return m.query(ctx, s, sql, func([]string) error { return nil })
+}
+
+// column is the first column of all rows.
+func (m *mariadb) column(ctx context.Context, s side, sql string) (out []string, err error) {
+	err = m.query(ctx, s, sql, func(c []string) error {
+		out = append(out, c[0])
+		return nil
+	})
+	return out, err
+}
+
+func (m *mariadb) answers(ctx context.Context) error { return m.exec(ctx, files, "SELECT 1;") }
+
+func (m *mariadb) versions(ctx context.Context) (from, to string, err error) {
+	a, err := m.column(ctx, files, "SELECT VERSION();")
+	if err != nil {
+		return "", "", err
+	}
+	b, err := m.column(ctx, beyond, "SELECT VERSION();")
+	if err != nil {
+		return "", "", err
+	}
+	return a[0], b[0], nil
+}
+
+// literal is a string of SQL, whatever sql_mode says of backslashes.
+func literal(s string) string {
+	if strings.ContainsAny(s, `\`) {
+		return fmt.Sprintf("CONVERT(0x%x USING utf8mb4)", s)
+	}
+	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
+}
+
+func backtick(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
+
+func (m *mariadb) databases(ctx context.Context) ([]string, error) {
+	return m.column(ctx, files, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE LOWER(SCHEMA_NAME) NOT IN "+
+		"('information_schema', 'performance_schema', 'mysql', 'sys', 'lost+found', '#mysql50#lost+found', '"+notes+"') ORDER BY SCHEMA_NAME;")
+}
+
+func (m *mariadb) makeNotes(ctx context.Context) error {
+	return m.exec(ctx, beyond, "CREATE DATABASE IF NOT EXISTS "+notes+";\n"+
+		"CREATE TABLE IF NOT EXISTS "+notes+".transfers (plan VARCHAR(190) NOT NULL, item VARCHAR(64) NOT NULL, state VARCHAR(16) NOT NULL, "+
+		"source VARCHAR(4096) NOT NULL, sum VARCHAR(64) NOT NULL, PRIMARY KEY (plan, item)) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ENGINE=InnoDB;")
+}
+
+// owner is whose marks are read: several lifts may use one server.
+func owner(t handoff.Transfer) string { return t.Plan + "/" + t.Workload }
+
+func (m *mariadb) mark(ctx context.Context, item string) (out mark, err error) {
+	there, err := m.column(ctx, beyond, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = '"+notes+"' AND TABLE_NAME = 'transfers';")
+	if err != nil || len(there) == 0 {
+		return out, err
+	}
+	err = m.query(ctx, beyond, "SELECT state, source, sum FROM "+notes+".transfers WHERE plan = "+literal(owner(m.order))+" AND item = "+literal(item)+";", func(c []string) error {
+		out = mark{state: c[0], source: c[1], sum: c[2]}
+		return nil
+	})
+	return out, err
+}
+
+func (m *mariadb) setMark(ctx context.Context, item string, k mark) error {
+	return m.exec(ctx, beyond, fmt.Sprintf("REPLACE INTO %s.transfers VALUES (%s, %s, %s, %s, %s);",
+		notes, literal(owner(m.order)), literal(item), literal(k.state), literal(k.source), literal(k.sum)))
+}
+
+func (m *mariadb) standing(ctx context.Context, database string) (standing, error) {
+	db := literal(database)
+	found, err := m.column(ctx, beyond, "SELECT (SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = "+db+") + "+
+		"(SELECT COUNT(*) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = "+db+") + "+
+		"(SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = "+db+") FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "+db+";")
+	switch {
+	case err != nil:
+		return 0, err
+	case len(found) == 0:
+		return absent, nil
+	case found[0] == "0":
+		return empty, nil
+	}
+	return occupied, nil
+}
+
+func (m *mariadb) drop(ctx context.Context, database string) error {
+	return m.exec(ctx, beyond, "DROP DATABASE IF EXISTS "+backtick(database)+";")
+}
+
+// restore leaves events for later: they would change rows before these are
+// compared. An empty database that is there is made anew, with its charset.
+func (m *mariadb) restore(ctx context.Context, database string, there bool) (string, int64, error) {
+	if there {
+		if err := m.drop(ctx, database); err != nil {
+			return "", 0, err
+		}
+	}
+	// Rows as one statement each would be slow; all other options make the dump
+	// complete, and the same whenever it is made (mariadb-dump(1)).
+	dump := []string{
+		m.dump, m.option(files), "--single-transaction", "--quick", "--routines", "--triggers", "--hex-blob", "--default-character-set=utf8mb4",
+		"--max-allowed-packet=1G", "--skip-dump-date", "--tz-utc", "--databases", database,
+	}
+	return m.pipe(ctx, dump, []string{m.sql, m.option(beyond), "--batch", "--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G"})
+}
+
+// finish brings the events.
+func (m *mariadb) finish(ctx context.Context, database string) error {
+	_, _, err := m.pipe(ctx,
+		[]string{m.dump, m.option(files), "--events", "--no-create-info", "--no-data", "--skip-triggers", "--skip-dump-date", "--default-character-set=utf8mb4", "--databases", "--no-create-db", database},
+		[]string{m.sql, m.option(beyond), "--batch", "--binary-mode", "--default-character-set=utf8mb4"})
+	return err
+}
+
+// definitions has the same program dump both sides without rows.
+func (m *mariadb) definitions(ctx context.Context, s side, database string) (string, error) {
+	cmd, words := m.process(ctx, m.dump, m.option(s), "--no-data", "--routines", "--triggers", "--events", "--skip-comments", "--skip-dump-date", "--default-character-set=utf8mb4", "--databases", database)
+	out, err := cmd.Output()
+	return string(out), words.explain(m.dump, err)
+}
+
+func (m *mariadb) notes() []string { return m.told }
+
+func (m *mariadb) close(ctx context.Context) error {
+	return m.exec(ctx, files, "DROP USER IF EXISTS '"+ownAccount+"'@'localhost';")
+}

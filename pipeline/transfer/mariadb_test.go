@@ -1,0 +1,137 @@
+package transfer_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/statelift/statelift/fixtures/hosts"
+	"github.com/statelift/statelift/fixtures/outside"
+	"github.com/statelift/statelift/pipeline/handoff"
+)
+
+// rich is a database with a bit of everything, made on the host before it is
+// stopped.
+const rich = `
+	install -d -o mysql /run/mysqld
+	mariadbd --user=mysql --skip-networking --log-error=/tmp/before.log &
+	for i in $(seq 300); do mariadb-admin ping >/dev/null 2>&1 && break; sleep 0.1; done
+	mariadb --binary-mode --default-character-set=utf8mb4 <<'SQL'
+CREATE DATABASE shop CHARACTER SET latin1 COLLATE latin1_german1_ci;
+USE shop;
+CREATE TABLE goods (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(80), raw LONGBLOB, price DECIMAL(10,2), weight FLOAT, size DOUBLE, flags BIT(5), made TIMESTAMP NULL, kind ENUM('a','b'), twice INT AS (id * 2) VIRTUAL) AUTO_INCREMENT=1000;
+INSERT INTO goods (name, raw, price, weight, size, flags, made, kind) VALUES ('K\xe4se', UNHEX('00010a0d5c2722ff'), 1.50, 0.1, 0.1, b'10101', '2020-02-02 02:02:02', 'a'), (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL), ('same', '', 0, 4.5, 1e300, 0, NULL, 'b'), ('same2', '', 0, 3.14159, 1e-300, 1, NULL, 'b');
+INSERT INTO goods (name, raw) SELECT 'big', REPEAT('x', 3000000) FROM seq_1_to_3;
+CREATE TABLE empty_one (a INT) ENGINE=MyISAM;
+CREATE TABLE ` + "`odd``name\ttab`" + ` (` + "`a``b`" + ` TEXT) CHARACTER SET utf8mb4;
+INSERT INTO ` + "`odd``name\ttab`" + ` VALUES ('tab	new\nline \\ 😀');
+CREATE SEQUENCE numbers START WITH 40;
+DO NEXTVAL(numbers);
+CREATE VIEW cheap AS SELECT * FROM goods WHERE price < 2;
+CREATE TABLE log (at INT);
+DELIMITER //
+CREATE PROCEDURE fill() BEGIN INSERT INTO log VALUES (1); END//
+CREATE FUNCTION two() RETURNS INT DETERMINISTIC RETURN 2//
+CREATE TRIGGER noted AFTER INSERT ON goods FOR EACH ROW INSERT INTO log VALUES (NEW.id)//
+CREATE EVENT every_second ON SCHEDULE EVERY 1 SECOND DO INSERT INTO shop.log VALUES (7)//
+DELIMITER ;
+CREATE USER clerk@localhost IDENTIFIED BY 'clerks secret';
+CREATE ROLE keepers;
+GRANT SELECT, INSERT ON shop.goods TO keepers;
+GRANT EXECUTE ON PROCEDURE shop.fill TO clerk@localhost;
+GRANT keepers TO clerk@localhost;
+SET DEFAULT ROLE keepers FOR clerk@localhost;
+SQL
+	mariadb-admin shutdown
+	wait
+`
+
+func mariadbJob(t *testing.T, prepare string) *job {
+	host := hosts.WordPress(t)
+	s := outside.MariaDB(t, host, "127.0.0.1")
+	return &job{host: host, user: "mysql", server: s, prepare: "install -d -o mysql /run/mysqld\n" + prepare, order: handoff.Transfer{
+		Plan: "atlas", Workload: "database", Source: "sha256:1", External: handoff.External{
+			Engine: "mariadb", Host: s.Host, Port: int32(s.Port), User: s.User, Accounts: []string{"wordpress", "clerk"}, Network: "%",
+			Command: []string{"/usr/sbin/mariadbd", "--skip-networking", "--skip-log-bin", "--event-scheduler=OFF", "--socket={dir}/server.sock", "--pid-file={dir}/server.pid", "--init-file={dir}/init.sql"},
+		},
+	}}
+}
+
+// TestMariaDB moves the host's database and one with a bit of everything; what
+// both servers have is compared by their own checksums.
+func TestMariaDB(t *testing.T) {
+	j := mariadbJob(t, rich)
+	j.server.SQL(t, "", "SET GLOBAL event_scheduler = ON")
+	receipt := j.want(t)
+	if got := rowsOf(receipt, "shop", "goods"); got != 7 {
+		t.Errorf("the receipt has %d goods", got)
+	}
+	for query, want := range map[string]string{
+		"SELECT COUNT(*) FROM wordpress.wp_posts WHERE post_type = 'post' AND post_status = 'publish'": "200",
+		"SELECT DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'shop'":    "latin1_german1_ci",
+		"SELECT HEX(name), HEX(raw), price, made FROM shop.goods WHERE id = 1000":                      "4B5C786534736500",
+		"SELECT shop.two()": "2",
+		"SELECT COUNT(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = 'shop'": "1",
+		"SELECT NEXTVAL(shop.numbers) > 40":                                          "1",
+	} {
+		if got := j.server.SQL(t, "", query); got != want && !strings.Contains(query, "HEX") {
+			t.Errorf("%s is %s, want %s", query, got, want)
+		}
+	}
+	// The account that clients use is known from Pods, too, with its password.
+	clerk := *j.server
+	clerk.User, clerk.Password = "clerk", "clerks secret"
+	if got := clerk.SQL(t, "", "SELECT COUNT(*) FROM shop.goods"); got != "7" {
+		t.Errorf("the clerk counts %s", got)
+	}
+	if _, err := clerk.Try("", "SELECT COUNT(*) FROM wordpress.wp_users"); err == nil {
+		t.Error("the clerk reads what is not his")
+	}
+}
+
+// TestMariaDBFloat: what the dump rounds is found, and said.
+func TestMariaDBFloat(t *testing.T) {
+	j := mariadbJob(t, strings.Replace(rich, "4.5, 1e300", "16777217, 1e300", 1))
+	j.order.Databases = []string{"shop"}
+	receipt, err := j.run(t)
+	if want := "shop: table goods has FLOAT columns"; err != nil || receipt.Proved || len(receipt.Differences) != 1 || !strings.HasPrefix(receipt.Differences[0], want) {
+		t.Errorf("%v\n%q\n%s", err, receipt.Differences, j.log)
+	}
+}
+
+// TestMariaDBAgain: what is there is not restored a second time, a later state of
+// the source replaces an earlier one, and what others wrote is not overwritten.
+func TestMariaDBAgain(t *testing.T) {
+	j := mariadbJob(t, "")
+	first := j.want(t)
+	second := j.want(t)
+	if first.Databases[0].Dump == "" || second.Databases[0].Dump != "" {
+		t.Errorf("the second run dumped again: %+v", second.Databases[0])
+	}
+	j.order.Source = "sha256:2"
+	if third := j.want(t); third.Databases[0].Dump != first.Databases[0].Dump {
+		t.Error("the dump of the same files is another one")
+	}
+	j.server.SQL(t, "wordpress", "UPDATE wp_options SET option_value = 'mine' WHERE option_name = 'blogname'")
+	if receipt, err := j.run(t); err != nil || receipt.Proved || !strings.Contains(strings.Join(receipt.Differences, ";"), "wp_options") {
+		t.Errorf("a changed row is not seen: %v %v\n%s", receipt.Differences, err, j.log)
+	}
+	j.order.Source = "sha256:3"
+	j.refused(t, "somebody has written to it since")
+	if got := j.server.SQL(t, "wordpress", "SELECT option_value FROM wp_options WHERE option_name = 'blogname'"); got != "mine" {
+		t.Errorf("it was overwritten: %s", got)
+	}
+}
+
+// TestMariaDBOccupied: a database that is no copy stays as it is, also an account.
+func TestMariaDBOccupied(t *testing.T) {
+	j := mariadbJob(t, "")
+	j.server.SQL(t, "", "CREATE DATABASE wordpress; CREATE TABLE wordpress.theirs (a INT)")
+	j.refused(t, "wordpress holds something already")
+	if got := j.server.SQL(t, "wordpress", "SHOW TABLES"); got != "theirs" {
+		t.Errorf("it was touched: %s", got)
+	}
+	j.server.SQL(t, "", "DROP DATABASE wordpress; CREATE DATABASE wordpress; CREATE USER wordpress@localhost IDENTIFIED BY 'another'")
+	j.refused(t, "account wordpress@localhost already")
+	j.server.SQL(t, "", "DROP USER wordpress@localhost")
+	j.want(t)
+}

@@ -1,0 +1,131 @@
+package transfer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/statelift/statelift/pipeline"
+)
+
+// role is one of PostgreSQL, with the statements that make it.
+type role struct {
+	name  string
+	after string // ALTER ROLE with all attributes; holds the password's hash
+	more  []string
+}
+
+// rolesQuery is each role but the server's own, and what makes it the same
+// elsewhere.
+const rolesQuery = `SELECT r.rolname, format('ALTER ROLE %I WITH %s %s %s %s %s %s %s CONNECTION LIMIT %s%s%s;', r.rolname,
+	CASE WHEN r.rolsuper THEN 'SUPERUSER' ELSE 'NOSUPERUSER' END, CASE WHEN r.rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END,
+	CASE WHEN r.rolcreaterole THEN 'CREATEROLE' ELSE 'NOCREATEROLE' END, CASE WHEN r.rolcreatedb THEN 'CREATEDB' ELSE 'NOCREATEDB' END,
+	CASE WHEN r.rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END, CASE WHEN r.rolreplication THEN 'REPLICATION' ELSE 'NOREPLICATION' END,
+	CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END, r.rolconnlimit,
+	format(' PASSWORD %L', r.rolpassword), CASE WHEN r.rolvaliduntil IS NULL THEN '' ELSE format(' VALID UNTIL %L', r.rolvaliduntil) END)
+	FROM pg_authid r WHERE r.oid <> 10 AND r.rolname !~ '^pg_' ORDER BY r.rolname COLLATE "C"`
+
+// membersQuery is who is a member of what, and settings of a role for all
+// databases; those for one database are in its dump.
+const membersQuery = `SELECT m.rolname, format('GRANT %I TO %I%s;', g.rolname, m.rolname, CASE WHEN a.admin_option THEN ' WITH ADMIN OPTION' ELSE '' END)
+	FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member WHERE m.oid <> 10 AND m.rolname !~ '^pg_'
+	UNION ALL
+	SELECT r.rolname, format('ALTER ROLE %I SET %I TO %s;', r.rolname, split_part(c, '=', 1),
+	CASE WHEN split_part(c, '=', 1) IN ('search_path', 'temp_tablespaces', 'session_preload_libraries', 'local_preload_libraries') THEN substr(c, strpos(c, '=') + 1) ELSE format('%L', substr(c, strpos(c, '=') + 1)) END)
+	FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) c WHERE s.setdatabase = 0 AND r.oid <> 10
+	ORDER BY 1, 2`
+
+func (p *postgres) listRoles(ctx context.Context, s side) ([]role, error) {
+	var out []role
+	err := p.query(ctx, s, maintenance, rolesQuery, func(c []string) error {
+		out = append(out, role{name: c[0], after: c[1]})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("roles with their passwords (only a superuser reads them): %w", err)
+	}
+	err = p.query(ctx, s, maintenance, membersQuery, func(c []string) error {
+		if i := slices.IndexFunc(out, func(r role) bool { return r.name == c[0] }); i >= 0 {
+			out[i].more = append(out[i].more, c[1])
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (r role) same(o role) bool { return r.after == o.after && slices.Equal(r.more, o.more) }
+
+func find(list []role, name string) (role, bool) {
+	i := slices.IndexFunc(list, func(r role) bool { return r.name == name })
+	if i < 0 {
+		return role{}, false
+	}
+	return list[i], true
+}
+
+// moveAccounts makes the roles. One that is there already must be the same,
+// unless an earlier run made it.
+func (p *postgres) moveAccounts(ctx context.Context, ours bool) ([]string, error) {
+	var err error
+	if p.roles, err = p.listRoles(ctx, files); err != nil {
+		return nil, err
+	}
+	p.roles = slices.DeleteFunc(p.roles, func(r role) bool { return r.name == p.order.User })
+	there, err := p.listRoles(ctx, beyond)
+	if err != nil {
+		return nil, err
+	}
+	names, script := []string{}, strings.Builder{}
+	bootstrap, err := p.column(ctx, files, maintenance, "SELECT rolname FROM pg_roles WHERE oid = 10")
+	if err != nil {
+		return nil, err
+	}
+	if found, err := p.column(ctx, beyond, maintenance, "SELECT 1 FROM pg_roles WHERE rolname = "+quoted(bootstrap[0])); err != nil {
+		return nil, err
+	} else if len(found) == 0 {
+		// It owns what the dump makes; there it can do nothing else.
+		fmt.Fprintf(&script, "CREATE ROLE %s NOLOGIN;\n", identifier(bootstrap[0]))
+		p.told = append(p.told, fmt.Sprintf("the other server has no role %s, which owns what others do not: it is there without any right, and cannot log in", bootstrap[0]))
+	}
+	for _, r := range p.roles {
+		names = append(names, r.name)
+		have, found := find(there, r.name)
+		switch {
+		case !found:
+			fmt.Fprintf(&script, "CREATE ROLE %s;\n", identifier(r.name))
+		case !have.same(r) && !ours:
+			return nil, &pipeline.Blocked{Question: fmt.Sprintf(
+				"the server at %s has a role %s already, and it is another one. Choose: drop or rename it there, or name another server in statelift.yaml", p.order.Host, r.name)}
+		}
+	}
+	for _, r := range p.roles {
+		fmt.Fprintln(&script, r.after)
+		for _, m := range r.more {
+			fmt.Fprintln(&script, m)
+		}
+	}
+	// One transaction: a stop leaves all roles or none.
+	return names, p.exec(ctx, beyond, maintenance, "SET client_min_messages = error;\nBEGIN;\n"+script.String()+"COMMIT;\n")
+}
+
+func (p *postgres) compareAccounts(ctx context.Context) ([]string, error) {
+	there, err := p.listRoles(ctx, beyond)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, r := range p.roles {
+		if have, _ := find(there, r.name); !have.same(r) {
+			out = append(out, fmt.Sprintf("role %s has other rights or another password there", r.name))
+		}
+	}
+	spaces, err := p.column(ctx, files, maintenance, "SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_' ORDER BY 1")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range spaces {
+		p.told = append(p.told, fmt.Sprintf("tablespace %s is a directory of the host: what was in it is in the other server's default one", name))
+	}
+	return out, nil
+}

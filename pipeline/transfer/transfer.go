@@ -1,0 +1,348 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/handoff"
+)
+
+// Options say how.
+type Options struct {
+	// Password is that of the administrator of the other server.
+	Password string
+	// Scratch is a directory for sockets and credentials; "" is that of the system.
+	Scratch string
+	Log     *slog.Logger
+}
+
+// notes is the name of the database in the other server that says what was begun
+// and what is done there.
+const notes = "statelift"
+
+// engine is what the kinds of servers do differently. Its methods are called in
+// the order of the interface.
+type engine interface {
+	// command is that of the server on the files, with what it needs in its
+	// private directory.
+	command() ([]string, error)
+	// ends is the signal by which that server ends in good order.
+	ends() syscall.Signal
+	// answers asks the server on the files.
+	answers(ctx context.Context) error
+	// versions are those of the server on the files and of the other one.
+	versions(ctx context.Context) (from, to string, err error)
+	databases(ctx context.Context) ([]string, error)
+	// makeNotes makes the place of the marks, when there is none.
+	makeNotes(ctx context.Context) error
+	mark(ctx context.Context, item string) (mark, error)
+	setMark(ctx context.Context, item string, m mark) error
+	// moveAccounts brings users and roles with their grants; with ours false, an
+	// account that is there and differs is an error.
+	moveAccounts(ctx context.Context, ours bool) (names []string, err error)
+	// standing tells how a database of the other server is.
+	standing(ctx context.Context, database string) (standing, error)
+	drop(ctx context.Context, database string) error
+	restore(ctx context.Context, database string, there bool) (sum string, size int64, err error)
+	// proof reads a database on one side.
+	proof(ctx context.Context, s side, database string) (proof, error)
+	// finish brings what must not run before the comparison: events.
+	finish(ctx context.Context, database string) error
+	// definitions are the text of all that a database has but rows.
+	definitions(ctx context.Context, s side, database string) (string, error)
+	compareAccounts(ctx context.Context) (differences []string, err error)
+	// notes are what is not moved, and why.
+	notes() []string
+	// close undoes what was made in the server on the files.
+	close(ctx context.Context) error
+}
+
+type side int
+
+const (
+	files  side = iota // the server on the files
+	beyond             // the other server
+)
+
+// standing is how a database is before anything is restored into it.
+type standing int
+
+const (
+	absent standing = iota
+	empty
+	occupied
+)
+
+// proof is what is compared of a database.
+type proof struct {
+	tables    []handoff.TableProof
+	sequences []string
+	// rounded are sums, by table, in which numbers count as the dump writes them.
+	rounded map[string]string
+}
+
+// mark is what a run noted about a database, or about the accounts.
+type mark struct {
+	state  string // "", begun, done
+	source string
+	sum    string // over what was proved
+}
+
+const (
+	begun = "begun"
+	done  = "done"
+)
+
+// accountsItem is the item of the marks for the accounts; no database has this
+// name.
+const accountsItem = ""
+
+// Run moves everything that the order names. What cannot be restored without
+// overwriting something is a *pipeline.Blocked; differences are in the receipt,
+// which is not proved then.
+func Run(ctx context.Context, order handoff.Transfer, o Options) (_ handoff.TransferReceipt, err error) {
+	dir, err := os.MkdirTemp(o.Scratch, "transfer-")
+	if err != nil {
+		return handoff.TransferReceipt{}, fmt.Errorf("a place for the socket: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	m := &mover{order: order, log: o.Log}
+	switch order.Engine {
+	case "mariadb":
+		m.engine = newMariaDB(order, dir, o)
+	case "postgresql":
+		m.engine = newPostgres(order, dir, o)
+	default:
+		return handoff.TransferReceipt{}, fmt.Errorf("there is no way to move a database of %q", order.Engine)
+	}
+	argv, err := m.command()
+	if err != nil {
+		return handoff.TransferReceipt{}, err
+	}
+	srv, err := startServer(argv, dir, m.ends())
+	if err != nil {
+		return handoff.TransferReceipt{}, err
+	}
+	defer func() { err = errors.Join(err, srv.stop()) }()
+	if err := srv.await(ctx, m.answers); err != nil {
+		return handoff.TransferReceipt{}, err
+	}
+	defer func() { err = errors.Join(err, m.close(context.WithoutCancel(ctx))) }()
+	return m.move(ctx)
+}
+
+type mover struct {
+	engine
+	order   handoff.Transfer
+	log     *slog.Logger
+	receipt handoff.TransferReceipt
+}
+
+func (m *mover) move(ctx context.Context) (handoff.TransferReceipt, error) {
+	m.receipt = handoff.TransferReceipt{
+		Version: 1, Workload: m.order.Workload, Source: m.order.Source, Engine: m.order.Engine,
+		Server:    net.JoinHostPort(m.order.Host, strconv.Itoa(int(m.order.Port))),
+		Databases: []handoff.DatabaseProof{}, Accounts: []string{}, Differences: []string{},
+	}
+	var err error
+	if m.receipt.From, m.receipt.To, err = m.versions(ctx); err != nil {
+		return m.receipt, err
+	}
+	list, err := m.wanted(ctx)
+	if err != nil {
+		return m.receipt, err
+	}
+	m.log.Info("the server on the files answers", "version", m.receipt.From, "other", m.receipt.To, "databases", len(list))
+	if err := m.mayRestore(ctx, list); err != nil {
+		return m.receipt, err
+	}
+	if err := m.makeNotes(ctx); err != nil {
+		return m.receipt, err
+	}
+	if err := m.accounts(ctx); err != nil {
+		return m.receipt, err
+	}
+	for _, database := range list {
+		p, err := m.database(ctx, database)
+		if err != nil {
+			return m.receipt, fmt.Errorf("database %s: %w", database, err)
+		}
+		m.receipt.Databases = append(m.receipt.Databases, p)
+	}
+	differences, err := m.compareAccounts(ctx)
+	if err != nil {
+		return m.receipt, err
+	}
+	m.receipt.Differences = append(m.receipt.Differences, differences...)
+	m.receipt.Notes = m.notes()
+	m.receipt.Proved = len(m.receipt.Differences) == 0
+	return m.receipt, nil
+}
+
+// wanted are the databases that move.
+func (m *mover) wanted(ctx context.Context) ([]string, error) {
+	list, err := m.databases(ctx)
+	if err != nil || len(m.order.Databases) == 0 {
+		return list, err
+	}
+	for _, name := range m.order.Databases {
+		if !slices.Contains(list, name) {
+			return nil, &pipeline.InputError{What: "databases", Err: fmt.Errorf("the server of %s has no database %s (it has %s)", m.order.Workload, name, strings.Join(list, ", "))}
+		}
+	}
+	return m.order.Databases, nil
+}
+
+// mayRestore looks at all databases before anything is written.
+func (m *mover) mayRestore(ctx context.Context, list []string) error {
+	var faults []string
+	for _, database := range list {
+		_, why, err := m.way(ctx, database)
+		if err != nil {
+			return fmt.Errorf("database %s: %w", database, err)
+		}
+		if why != "" {
+			faults = append(faults, why)
+		}
+	}
+	if len(faults) == 0 {
+		return nil
+	}
+	return &pipeline.Blocked{Question: fmt.Sprintf(
+		"%s at %s is not overwritten:\n  %s\nChoose: empty or drop what is there by its own tools, name another server or other databases in statelift.yaml, or keep the database in the cluster",
+		m.order.Engine, m.receipt.Server, strings.Join(faults, "\n  "))}
+}
+
+// way is what has to be done for a database.
+type way int
+
+const (
+	restoreIt way = iota // into what is absent or empty
+	redo                 // after what an earlier run left is dropped
+	compare              // it is restored already
+)
+
+// way decides, or says why nothing may be done.
+func (m *mover) way(ctx context.Context, database string) (way, string, error) {
+	st, err := m.standing(ctx, database)
+	if err != nil {
+		return 0, "", err
+	}
+	noted, err := m.mark(ctx, database)
+	if err != nil {
+		return 0, "", err
+	}
+	switch {
+	case st != occupied && noted.state != done:
+		return restoreIt, "", nil
+	case st == absent, st == empty && noted.state == done && noted.source != m.order.Source:
+		return restoreIt, "", nil
+	case noted.state == begun:
+		return redo, "", nil
+	case noted.state == done && noted.source == m.order.Source:
+		return compare, "", nil
+	case noted.state == done:
+		p, err := m.proof(ctx, beyond, database)
+		if err != nil {
+			return 0, "", err
+		}
+		if p.digest() != noted.sum {
+			return 0, fmt.Sprintf("database %s was restored from an earlier state of the source, and somebody has written to it since", database), nil
+		}
+		return redo, "", nil
+	}
+	return 0, fmt.Sprintf("database %s holds something already", database), nil
+}
+
+func (m *mover) accounts(ctx context.Context) error {
+	noted, err := m.mark(ctx, accountsItem)
+	if err != nil {
+		return err
+	}
+	if m.receipt.Accounts, err = m.moveAccounts(ctx, noted.state != ""); err != nil {
+		return err
+	}
+	return m.setMark(ctx, accountsItem, mark{state: begun, source: m.order.Source})
+}
+
+// database moves one, and compares.
+func (m *mover) database(ctx context.Context, database string) (handoff.DatabaseProof, error) {
+	out := handoff.DatabaseProof{Name: database}
+	do, why, err := m.way(ctx, database)
+	if err == nil && why != "" {
+		err = errors.New(why)
+	}
+	if err != nil {
+		return out, err
+	}
+	if do != compare {
+		if out.Dump, out.DumpBytes, err = m.bring(ctx, database, do); err != nil {
+			return out, err
+		}
+	}
+	here, err := m.proof(ctx, files, database)
+	if err != nil {
+		return out, err
+	}
+	there, err := m.proof(ctx, beyond, database)
+	if err != nil {
+		return out, err
+	}
+	differences := here.differences(there)
+	if do != compare {
+		if err := m.finish(ctx, database); err != nil {
+			return out, err
+		}
+	}
+	text, err := m.definitions(ctx, files, database)
+	if err != nil {
+		return out, err
+	}
+	other, err := m.definitions(ctx, beyond, database)
+	if err != nil {
+		return out, err
+	}
+	if d := firstDifference(text, other); d != "" {
+		differences = append(differences, d)
+	}
+	out.Tables, out.Sequences, out.Schema = here.tables, here.sequences, sumOf(text)
+	for _, d := range differences {
+		m.receipt.Differences = append(m.receipt.Differences, database+": "+d)
+	}
+	m.log.Info("database is compared", "database", database, "tables", len(here.tables), "rows", here.rows(), "differences", len(differences))
+	if len(differences) > 0 {
+		return out, nil
+	}
+	return out, m.setMark(ctx, database, mark{state: done, source: m.order.Source, sum: here.digest()})
+}
+
+// bring dumps and restores.
+func (m *mover) bring(ctx context.Context, database string, do way) (sum string, size int64, err error) {
+	if err := m.setMark(ctx, database, mark{state: begun, source: m.order.Source}); err != nil {
+		return "", 0, err
+	}
+	if do == redo {
+		m.log.Info("what an earlier run restored is dropped", "database", database)
+		if err := m.drop(ctx, database); err != nil {
+			return "", 0, err
+		}
+	}
+	st, err := m.standing(ctx, database)
+	if err != nil {
+		return "", 0, err
+	}
+	sum, size, err = m.restore(ctx, database, st == empty)
+	if err == nil {
+		m.log.Info("database is restored", "database", database, "bytes", size)
+	}
+	return sum, size, err
+}

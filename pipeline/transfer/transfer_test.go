@@ -1,0 +1,135 @@
+package transfer_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/statelift/statelift/fixtures/outside"
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/transfer"
+)
+
+// TestMain lets the program be what runs in the host, as in a Job's Pod: it gets
+// order and password in /mnt/share and leaves the result there.
+func TestMain(m *testing.M) {
+	if os.Getenv("TRANSFER_IN_HOST") == "" {
+		os.Exit(m.Run())
+	}
+	if err := inHost(); err != nil {
+		fmt.Fprintln(os.Stderr, "transfer:", err)
+		var blocked *pipeline.Blocked
+		if errors.As(err, &blocked) {
+			os.Exit(4)
+		}
+		os.Exit(1)
+	}
+}
+
+func inHost() error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	data, err := os.ReadFile("/mnt/share/order.json")
+	if err != nil {
+		return err
+	}
+	password, err := os.ReadFile("/mnt/share/password")
+	if err != nil {
+		return err
+	}
+	var order handoff.Transfer
+	if err := json.Unmarshal(data, &order); err != nil {
+		return err
+	}
+	receipt, err := transfer.Run(ctx, order, transfer.Options{Password: string(password), Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	if err != nil {
+		return err
+	}
+	if data, err = json.Marshal(receipt); err != nil {
+		return err
+	}
+	_, err = fmt.Printf("receipt: %s\n", data)
+	return err
+}
+
+// job runs a transfer in the host, as the user of the database, on the state that
+// prepare makes of its files.
+type job struct {
+	host, user, prepare string
+	order               handoff.Transfer
+	server              *outside.Server
+	log                 string
+}
+
+func (j *job) run(t *testing.T) (handoff.TransferReceipt, error) {
+	t.Helper()
+	share := t.TempDir()
+	data, err := json.Marshal(j.order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"order.json": string(data), "password": j.server.Password} {
+		if err := os.WriteFile(filepath.Join(share, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := outside.Script(j.host, t.TempDir(), share, j.prepare+`
+		export TRANSFER_IN_HOST=yes
+		exec setpriv --reuid `+j.user+` --regid `+j.user+` --init-groups /mnt/program`)
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	err = cmd.Run()
+	j.log = said.String()
+	if strings.Contains(j.log, j.server.Password) || strings.Contains(out.String(), j.server.Password) {
+		t.Error("the password is in the log")
+	}
+	var receipt handoff.TransferReceipt
+	for line := range strings.Lines(out.String()) {
+		if text, ok := strings.CutPrefix(line, "receipt: "); ok {
+			if err := json.Unmarshal([]byte(text), &receipt); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return receipt, err
+}
+
+// want runs a transfer that must succeed and prove itself.
+func (j *job) want(t *testing.T) handoff.TransferReceipt {
+	t.Helper()
+	receipt, err := j.run(t)
+	if err != nil || !receipt.Proved {
+		t.Fatalf("%v\n%v\n%s", err, receipt.Differences, j.log)
+	}
+	return receipt
+}
+
+func rowsOf(r handoff.TransferReceipt, database, table string) int64 {
+	for _, d := range r.Databases {
+		for _, tb := range d.Tables {
+			if d.Name == database && tb.Name == table {
+				return tb.Rows
+			}
+		}
+	}
+	return -1
+}
+
+// refused wants a transfer that a person has to decide about.
+func (j *job) refused(t *testing.T, says string) {
+	t.Helper()
+	_, err := j.run(t)
+	if err == nil || !strings.Contains(j.log, says) || !strings.Contains(j.log, "Choose:") {
+		t.Errorf("it is not refused with %q: %v\n%s", says, err, j.log)
+	}
+}
