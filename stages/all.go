@@ -54,6 +54,7 @@ type Deps struct {
 	// How far sides are talked to; it decides about no result.
 	Stall     time.Duration // without a byte, after which a request has failed; 0 is the default of each
 	Attempts  int           // of one request before its fault is final; 0 is the default of each
+	Patience  time.Duration // with a fault in the cluster that may pass by itself; 0 is the default
 	Decisions decisions.Decisions
 	Profiles  []profile.Profile
 	Rules     profile.Rules

@@ -30,7 +30,7 @@ func uploadStage(d Deps) pipeline.Stage {
 
 // installStage is deploy in a cluster.
 func installStage(d Deps) pipeline.Stage {
-	o := install.Options{Context: d.Context, Namespace: cmp.Or(d.Namespace, d.Decisions.Namespace), Registry: d.Registry, Hold: d.Hold}
+	o := install.Options{Context: d.Context, Namespace: cmp.Or(d.Namespace, d.Decisions.Namespace), Registry: d.Registry, Hold: d.Hold, Patience: d.Patience}
 	i := install.New(o)
 	s := pipeline.Step4(install.Info(), o, handoff.PlanKey, handoff.SeedsKey, handoff.UploadKey, handoff.ManifestsKey, handoff.CopiesKey, i.Run)
 	s = pipeline.Recheck(s, handoff.CopiesKey, func(ctx context.Context, env *pipeline.Env, out handoff.Copies) (string, error) {

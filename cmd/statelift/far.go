@@ -21,6 +21,7 @@ import (
 type patience struct {
 	stall    time.Duration
 	attempts int
+	faults   time.Duration // in a cluster
 }
 
 func (p *patience) register(cmd *cobra.Command) {
@@ -29,15 +30,23 @@ func (p *patience) register(cmd *cobra.Command) {
 	f.IntVar(&p.attempts, "attempts", 0, "how often one request is tried before its fault is final (default 8 at a store, 6 at a registry)")
 }
 
+// registerCluster is for the commands that wait for what they start in a cluster.
+func (p *patience) registerCluster(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&p.faults, "patience", 0, "how long a fault in the cluster that may pass by itself is waited for; one that cannot ends the run at once (default 3m0s)")
+}
+
 func (p patience) check() error {
-	if p.stall < 0 || p.attempts < 0 {
+	switch {
+	case p.stall < 0 || p.attempts < 0:
 		return errUsage{fmt.Errorf("--stall %s and --attempts %d: neither can be negative", p.stall, p.attempts)}
+	case p.faults < 0:
+		return errUsage{fmt.Errorf("--patience %s: it cannot be negative", p.faults)}
 	}
 	return nil
 }
 
 func (p patience) give(d *stages.Deps) {
-	d.Stall, d.Attempts = p.stall, p.attempts
+	d.Stall, d.Attempts, d.Patience = p.stall, p.attempts, p.faults
 }
 
 // farFlags are of the far sides that a run may touch.

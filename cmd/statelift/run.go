@@ -81,6 +81,7 @@ the registry's usual files, never from the command line.`,
 	f.StringVar(&o.Checksum, "checksum", "", "what the archive must be: sha256:HEX")
 	f.BoolVar(&o.hold, "hold", false, "leave the workloads at zero, behind a fence, until statelift cutover starts them")
 	g.patience.register(cmd)
+	g.patience.registerCluster(cmd)
 	farFlags(cmd, &o.request)
 	return cmd
 }
