@@ -208,3 +208,18 @@ func (s *Switcher) enter(j *handoff.Switch, state handoff.SwitchState) error {
 	s.Log.Info("the switch is at "+string(state), "truth", state.Truth())
 	return nil
 }
+
+// DryRun only checks what Cutover checks first.
+func (s *Switcher) DryRun(ctx context.Context, o Options) (*Report, error) {
+	j, err := s.Journal.Read()
+	if err != nil {
+		return nil, err
+	}
+	r := (&Report{}).of(j)
+	if !j.State.Settled() || j.State.Truth() == handoff.ClusterSide {
+		return r, nil
+	}
+	planned, err := s.begin(ctx, o, r)
+	r.Predicted, r.Granted = planned.Predicted, planned.Granted
+	return r, err
+}

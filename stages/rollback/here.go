@@ -35,5 +35,5 @@ func (h Here) Read(ctx context.Context, of Volume, list, archive io.Writer) erro
 		defer f.Close()
 		listing = tree.NewReader(bufio.NewReaderSize(f, 256<<10))
 	}
-	return v.Write(ctx, listing, changes.Options{Tree: of.Tree, NotCompared: of.NotCompared}, list, archive)
+	return v.Write(ctx, listing, changes.Options{Tree: of.Tree, Since: of.Mark, NotCompared: of.NotCompared}, list, archive)
 }

@@ -31,7 +31,9 @@ type Volume struct {
 	// Listing is the file with the newest proved listing, Tree its digest; both are
 	// "" for a volume that started empty.
 	Listing, Tree string
-	NotCompared   []string
+	// Mark is [handoff.Receipt.Mark].
+	Mark        int64
+	NotCompared []string
 }
 
 // Lister lists the changes of all volumes.
@@ -104,7 +106,8 @@ func (l *Lister) known(v handoff.Volume) (Volume, error) {
 	if !r.Proved {
 		return of, fmt.Errorf("%s is of a copy that is not proved", name)
 	}
-	of.Listing, of.Tree, of.NotCompared = l.Workspace.Path(workspace.Receipts, filepath.Base(r.Listing)), r.CopyTree, r.NotCompared
+	of.Listing, of.Tree = l.Workspace.Path(workspace.Receipts, filepath.Base(r.Listing)), r.CopyTree
+	of.Mark, of.NotCompared = r.Mark, r.NotCompared
 	return of, nil
 }
 

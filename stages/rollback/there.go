@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -67,7 +69,7 @@ func (t There) Read(ctx context.Context, of Volume, list, archive io.Writer) (er
 
 // exec runs the comparison in the Pod.
 func (t There) exec(ctx context.Context, pod string, of Volume, list, archive io.Writer) error {
-	command := []string{selfimage.Entrypoint, "changes", "--to", mountedAt}
+	command := []string{selfimage.Entrypoint, "changes", "--to", mountedAt, "--since", strconv.FormatInt(of.Mark, 10)}
 	if len(of.NotCompared) > 0 {
 		command = append(command, "--not-compared", strings.Join(of.NotCompared, ","))
 	}
@@ -169,6 +171,15 @@ func (t There) labels(volume string) map[string]string {
 	}
 }
 
+// account is that of the copies, which knows with what the image is pulled; it is
+// there when a volume has a seed.
+func (t There) account() string {
+	if slices.ContainsFunc(t.Plan.Volumes, func(v handoff.Volume) bool { return v.Seed }) {
+		return t.Plan.ObjectName("copy")
+	}
+	return ""
+}
+
 // forgotten is when a Job that nobody removed ends by itself, in seconds.
 const forgotten = 24 * 60 * 60
 
@@ -201,7 +212,7 @@ func (t There) pod(volume string) corev1.PodSpec {
 	needs := handoff.CopyResources()
 	no, yes, root, grace := false, true, int64(0), int64(5)
 	spec := corev1.PodSpec{
-		AutomountServiceAccountToken: &no, EnableServiceLinks: &no, RestartPolicy: corev1.RestartPolicyNever, TerminationGracePeriodSeconds: &grace,
+		ServiceAccountName: t.account(), AutomountServiceAccountToken: &no, EnableServiceLinks: &no, RestartPolicy: corev1.RestartPolicyNever, TerminationGracePeriodSeconds: &grace,
 		SecurityContext: &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
 		Containers: []corev1.Container{{
 			Name: container, Image: t.Upload.Copier, ImagePullPolicy: corev1.PullIfNotPresent, Args: []string{"changes", "--wait"},

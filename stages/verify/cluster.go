@@ -56,7 +56,7 @@ func (r *run) inCluster(ctx context.Context) error {
 	if err := r.data(ctx, c); err != nil {
 		return err
 	}
-	return r.smokes(ctx, c)
+	return r.smokes(ctx, c, func() {})
 }
 
 // data has the tools of the applications check their data in the running
@@ -91,14 +91,18 @@ func (r *run) checkData(ctx context.Context, far smoke.Far, v handoff.Volume) (s
 	return fmt.Sprintf("the data check in %s ends well%s", v.CheckIn, smoke.Ends(out)), nil
 }
 
-// smokes does the checks of statelift.yaml.
-func (r *run) smokes(ctx context.Context, far smoke.Far) error {
+// smokes does the checks of statelift.yaml, and calls good after each that did
+// well.
+func (r *run) smokes(ctx context.Context, far smoke.Far, good func()) error {
 	for _, s := range r.made.Plan.Smoke {
 		detail, err := smoke.Run(ctx, far, r.made.Plan.Selector, s)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		r.check(aSmoke, s.Name, err, "%s", detail)
+		if err == nil {
+			good()
+		}
 	}
 	return nil
 }
