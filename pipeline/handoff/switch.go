@@ -35,12 +35,14 @@ type Switch struct {
 
 	// Round is the number of the final round, 0 before it.
 	Round int `json:"round,omitempty"`
-	// Predicted is the downtime that was predicted, 0 when nothing was known, and
-	// PredictedFinal the part of it that is the final round; Granted is what
-	// --max-downtime allowed, 0 without it.
-	Predicted      time.Duration `json:"predictedNanoseconds,omitempty"`
-	PredictedFinal time.Duration `json:"predictedFinalNanoseconds,omitempty"`
-	Granted        time.Duration `json:"grantedNanoseconds,omitempty"`
+	// PredictedDowntime was told before the cutover, 0 when nothing was known, and
+	// Predicted are its parts; Granted is what --max-downtime allowed, 0 without it.
+	PredictedDowntime time.Duration `json:"predictedDowntimeNanoseconds,omitempty"`
+	Predicted         SwitchCosts   `json:"predicted,omitzero"`
+	Granted           time.Duration `json:"grantedNanoseconds,omitempty"`
+	// Learnt is what the last cutover took that came to its end; the next one goes
+	// by it.
+	Learnt SwitchCosts `json:"learnt,omitzero"`
 	Steps          []SwitchStep  `json:"steps,omitempty"` // that were done, in their order
 	// Failure is why a cutover went back by itself, "" when the user asked for it.
 	Failure string `json:"failure,omitempty"`
@@ -92,6 +94,13 @@ func (s SwitchState) Settled() bool {
 		return true
 	}
 	return false
+}
+
+// SwitchCosts are the parts of a downtime; 0 is not known.
+type SwitchCosts struct {
+	Stop  time.Duration `json:"stopNanoseconds,omitempty"`  // of the source's services, with the look at its databases
+	Final time.Duration `json:"finalNanoseconds,omitempty"` // of the final round
+	Start time.Duration `json:"startNanoseconds,omitempty"` // of the workloads, until they serve
 }
 
 // SwitchStep is one step with what it took.

@@ -67,7 +67,9 @@ type Lister interface {
 // Prediction is how long the switch should take, by the rounds so far.
 type Prediction struct {
 	Known    bool
+	Stop     time.Duration // of the source's services
 	Final    time.Duration // of the final round
+	Start    time.Duration // of the workloads, until they serve
 	Downtime time.Duration // of all
 	Why      string        // for people: by what, or why nothing is known
 }
@@ -91,7 +93,8 @@ type Switcher struct {
 	Rounds  Rounder
 	Checks  Checker
 	Lister  Lister
-	Predict func() (Prediction, error)
+	// Predict goes by what earlier switches took.
+	Predict func(learnt handoff.SwitchCosts) (Prediction, error)
 	Log     *slog.Logger
 	Now     func() time.Time
 }
@@ -122,16 +125,16 @@ func (s *Switcher) Cutover(ctx context.Context, o Options) (*Report, error) {
 		s.Log.Info("the cutover goes on", "from", j.State)
 		return s.through(ctx, &j, r, s.stop)
 	}
-	if j, err = s.begin(ctx, o, r); err != nil {
+	if j, err = s.begin(ctx, j, o, r); err != nil {
 		return r, err
 	}
 	return s.through(ctx, &j, r, s.stop)
 }
 
 // begin checks all that can be checked before anything is stopped.
-func (s *Switcher) begin(ctx context.Context, o Options, r *Report) (handoff.Switch, error) {
-	j := handoff.Switch{Began: s.Now(), Quiesce: o.Quiesce, OnSource: o.OnSource, Granted: o.MaxDowntime}
-	p, err := s.Predict()
+func (s *Switcher) begin(ctx context.Context, before handoff.Switch, o Options, r *Report) (handoff.Switch, error) {
+	j := handoff.Switch{Began: s.Now(), Quiesce: o.Quiesce, OnSource: o.OnSource, Granted: o.MaxDowntime, Learnt: before.Learnt}
+	p, err := s.Predict(before.Learnt)
 	if err != nil {
 		return j, err
 	}
@@ -145,7 +148,8 @@ func (s *Switcher) begin(ctx context.Context, o Options, r *Report) (handoff.Swi
 	if bad := faults(r.Before); bad != "" {
 		return j, &pipeline.Blocked{Question: "the switch is not begun and nothing was stopped: " + bad, Where: "statelift cutover, when that is mended"}
 	}
-	j.Predicted, j.PredictedFinal = p.Downtime, p.Final
+	j.Predicted = handoff.SwitchCosts{Stop: p.Stop, Final: p.Final, Start: p.Start}
+	j.PredictedDowntime = p.Downtime
 	return j, nil
 }
 
@@ -219,7 +223,7 @@ func (s *Switcher) DryRun(ctx context.Context, o Options) (*Report, error) {
 	if !j.State.Settled() || j.State.Truth() == handoff.ClusterSide {
 		return r, nil
 	}
-	planned, err := s.begin(ctx, o, r)
-	r.Predicted, r.Granted = planned.Predicted, planned.Granted
+	planned, err := s.begin(ctx, j, o, r)
+	r.Predicted, r.Granted = planned.PredictedDowntime, planned.Granted
 	return r, err
 }

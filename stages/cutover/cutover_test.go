@@ -110,7 +110,7 @@ func TestPredictionUnknown(t *testing.T) {
 	}{{0, true}, {time.Minute, false}} {
 		w := newWorld(t)
 		s := w.switcher()
-		s.Predict = func() (Prediction, error) { return Prediction{Why: "no round yet"}, nil }
+		s.Predict = func(handoff.SwitchCosts) (Prediction, error) { return Prediction{Why: "no round yet"}, nil }
 		if _, err := s.Cutover(t.Context(), Options{Quiesce: true, MaxDowntime: tt.max}); (err == nil) != tt.want {
 			t.Errorf("granted %s: %v", tt.max, err)
 		}
@@ -220,7 +220,7 @@ func TestGrantedDowntimeIsOver(t *testing.T) {
 	s := w.switcher()
 	s.Rounds = endless{w}
 	s.Now = time.Now
-	s.Predict = func() (Prediction, error) { return Prediction{Known: true, Downtime: time.Millisecond}, nil }
+	s.Predict = func(handoff.SwitchCosts) (Prediction, error) { return Prediction{Known: true, Downtime: time.Millisecond}, nil }
 	_, err := s.Cutover(t.Context(), Options{Quiesce: true, MaxDowntime: 50 * time.Millisecond})
 	if err == nil || !strings.Contains(err.Error(), "50ms, is over") {
 		t.Errorf("error %v", err)

@@ -32,7 +32,7 @@ type Report struct {
 // of fills in what the journal says.
 func (r *Report) of(j handoff.Switch) *Report {
 	r.State, r.Truth, r.Says = j.State, j.State.Truth(), j.Standing()
-	r.Predicted, r.Granted, r.Steps, r.Failure, r.Changes = j.Predicted, j.Granted, j.Steps, j.Failure, j.Changes
+	r.Predicted, r.Granted, r.Steps, r.Failure, r.Changes = j.PredictedDowntime, j.Granted, j.Steps, j.Failure, j.Changes
 	switch {
 	case j.Stopped.IsZero():
 	case !j.Served.IsZero():

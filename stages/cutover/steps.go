@@ -31,7 +31,7 @@ func (s *Switcher) stop(ctx context.Context, j *handoff.Switch, _ *Report) (step
 	if err := s.quiet(ctx); err != nil {
 		return nil, err
 	}
-	s.did(j, began, handoff.SwitchStep{Name: stepStop, Down: true})
+	s.did(j, began, handoff.SwitchStep{Name: stepStop, Down: true, Predicted: j.Predicted.Stop})
 	return s.judge, nil
 }
 
@@ -127,7 +127,7 @@ func (s *Switcher) sync(ctx context.Context, j *handoff.Switch, _ *Report) (step
 		changed += v.ChangedBytes
 	}
 	s.did(j, began, handoff.SwitchStep{
-		Name: stepFinal, Down: true, Predicted: j.PredictedFinal,
+		Name: stepFinal, Down: true, Predicted: j.Predicted.Final,
 		Detail: fmt.Sprintf("round %d: %d volumes proved, %d bytes changed", made.Number, len(made.Volumes), changed),
 	})
 	return s.release, nil
@@ -164,7 +164,7 @@ func (s *Switcher) release(ctx context.Context, j *handoff.Switch, _ *Report) (s
 	if j.Served.IsZero() {
 		j.Ready = s.Now()
 	}
-	s.did(j, began, handoff.SwitchStep{Name: stepRelease, Down: true})
+	s.did(j, began, handoff.SwitchStep{Name: stepRelease, Down: true, Predicted: j.Predicted.Start})
 	return s.check, nil
 }
 
@@ -209,7 +209,26 @@ func (s *Switcher) data(ctx context.Context, j *handoff.Switch, r *Report) (step
 		return nil, errors.New(bad)
 	}
 	s.did(j, began, handoff.SwitchStep{Name: stepData, Detail: details(checks)})
+	j.Learnt = learnt(*j)
 	return nil, s.enter(j, handoff.SwitchServing)
+}
+
+// learnt is what the parts of the downtime took.
+func learnt(j handoff.Switch) (c handoff.SwitchCosts) {
+	for _, s := range j.Steps {
+		switch s.Name {
+		case stepStop, stepJudge:
+			c.Stop += s.Took
+		case stepFinal:
+			c.Final = s.Took
+		case stepRelease:
+			c.Start = s.Took
+		}
+	}
+	if more := j.Served.Sub(j.Ready); !j.Ready.IsZero() && more > 0 {
+		c.Start += more
+	}
+	return c
 }
 
 // why is the cause of an end of ctx, where that is what err tells.

@@ -43,7 +43,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) switcher() *Switcher {
 	return &Switcher{
 		Journal: w, Source: w, Fence: fence{w}, Rounds: w, Checks: w, Lister: w, Log: slog.New(slog.DiscardHandler),
-		Predict: func() (Prediction, error) {
+		Predict: func(handoff.SwitchCosts) (Prediction, error) {
 			return Prediction{Known: true, Downtime: 20 * time.Second, Final: 10 * time.Second}, nil
 		},
 		Now: func() time.Time { return w.clock },
