@@ -2,12 +2,9 @@ package install
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -204,8 +201,7 @@ func (r *run) makeClaim(ctx context.Context, v *volume) error {
 // but its size is immutable, and that may be, too.
 func unchangeable(err error) bool { return apierrors.IsInvalid(err) || apierrors.IsForbidden(err) }
 
-// fill has the volumes filled, several at once. One that fails lets the others
-// come to their end: what they copied is not copied again.
+// fill has the volumes filled, several at once.
 func (r *run) fill(ctx context.Context, list []*volume) error {
 	if len(list) == 0 {
 		return nil
@@ -216,36 +212,19 @@ func (r *run) fill(ctx context.Context, list []*volume) error {
 	if err := r.jobs.GiveCredentials(ctx, r.plan, r.upload.Seeds, r.options.Environment); err != nil {
 		return err
 	}
+	var names []string
 	bytes := map[string]int64{}
 	for _, v := range list {
+		names = append(names, v.Name)
 		bytes[v.Name] = v.seed.Bytes
 	}
 	r.bar = copyjob.NewBar(r.Progress, bytes)
 	defer r.bar.End()
-	errs := make([]error, len(list))
-	var group errgroup.Group
-	var common atomic.Bool // a fault that meets the others as well
-	group.SetLimit(r.options.Parallel)
-	for i, v := range list {
-		group.Go(func() error {
-			if common.Load() {
-				return nil
-			}
-			r.bar.Begin(v.Name)
-			defer r.bar.Over(v.Name)
-			if errs[i] = r.copy(ctx, v); errs[i] != nil {
-				if errors.As(errs[i], new(*copyjob.NoImage)) {
-					common.Store(true)
-				}
-				errs[i] = fmt.Errorf("volume %s: %w", v.Name, errs[i])
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return join(errs)
+	return copyjob.Each(r.Log, r.options.Parallel, names, func(i int) error {
+		r.bar.Begin(names[i])
+		defer r.bar.Over(names[i])
+		return r.copy(ctx, list[i])
+	})
 }
 
 // finish writes the receipts, and says from now on that applications write to
