@@ -85,9 +85,32 @@ type Workload struct {
 	Kind     string   `json:"kind,omitempty"` // StatefulSet, Deployment
 	Replicas *int32   `json:"replicas,omitempty"`
 	// Together makes the units containers of one Pod, Split gives each its own.
-	Together bool            `json:"together,omitempty"`
-	Split    bool            `json:"split,omitempty"`
-	Line     strictyaml.Line `json:"line,omitempty"`
+	Together bool `json:"together,omitempty"`
+	Split    bool `json:"split,omitempty"`
+	// Externalize says what of it lives outside the cluster's volumes: database or
+	// objects.
+	Externalize string `json:"externalize,omitempty"`
+	// Server is where the database goes.
+	Server Server `json:"server,omitzero"`
+	// Directories are those whose files become objects; with ReadOnly the workload
+	// cannot write there.
+	Directories []hostpath.Path `json:"directories,omitempty"`
+	ReadOnly    bool            `json:"readOnly,omitempty"`
+	Line        strictyaml.Line `json:"line,omitempty"`
+}
+
+// Server is a database server outside the cluster.
+type Server struct {
+	Host string `json:"host,omitempty"` // a DNS name or an address
+	Port int32  `json:"port,omitempty"` // by default the usual one
+	// Databases are those that go there; none is all.
+	Databases []string `json:"databases,omitempty"`
+	// User may make databases and accounts there. Its password is in the
+	// environment variable PasswordEnv, or in the file PasswordFile (absolute, of
+	// mode 0600), where statelift runs.
+	User         string `json:"user,omitempty"`
+	PasswordEnv  string `json:"passwordEnv,omitempty"`
+	PasswordFile string `json:"passwordFile,omitempty"`
 }
 
 // Volume adjusts the volume at a path.

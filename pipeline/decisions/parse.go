@@ -174,6 +174,7 @@ func (c *checker) workloads(d Decisions) {
 		if line, twice := names[w.Name]; twice {
 			c.fault(w.Line, "workload %s is given twice, first in line %d", w.Name, line)
 		}
+		c.externalize(w)
 		names[w.Name] = w.Line
 		for _, u := range w.Units {
 			if other, twice := units[u]; twice {

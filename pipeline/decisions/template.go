@@ -58,6 +58,34 @@ const template = `# Your decisions about this lift. statelift reads this file an
 #   split: true               # each unit a Pod of its own
 #   kind: Deployment          # or StatefulSet
 #   replicas: 2
+#
+# What lives outside the cluster's volumes. A database: its dump is restored into
+# a server elsewhere, and its clients are led there. The user may make databases
+# and accounts; the password is in a variable, or in a file of mode 0600.
+# - name: database
+#   units: [postgresql@15-main.service]
+#   externalize: database
+#   server:
+#     host: db.example.org
+#     port: 5432
+#     databases: [shop]       # by default all
+#     user: admin
+#     passwordEnv: DB_ADMIN_PASSWORD
+# - name: archive
+#   units: [mysql.service]
+#   externalize: database
+#   server:
+#     host: 192.0.2.7
+#     user: admin
+#     passwordFile: /etc/statelift/archive.password
+#
+# Directories of media: objects in the bucket, brought into each Pod when it starts.
+# - name: gallery
+#   units: [nginx.service]
+#   replicas: 3
+#   externalize: objects
+#   directories: [/srv/gallery]
+#   readOnly: true            # what the workload writes there goes with its Pod
 
 # volumes:
 # - path: /var/lib/mysql

@@ -99,6 +99,9 @@ type Workload struct {
 	Near    string  `json:"near,omitempty"`
 	Service []Port  `json:"service,omitempty"` // ports that other hosts reach
 	Verdict Verdict `json:"verdict"`
+	// External is there when the data live in a server outside the cluster: the
+	// workload has no Pods then, but that of the Job that brings them there.
+	External *External `json:"external,omitempty"`
 }
 
 // Container is one service of a workload.

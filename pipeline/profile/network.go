@@ -26,6 +26,17 @@ type Network struct {
 	Programs Programs `json:"programs,omitzero"`
 	// Reaches are settings of this application that name a server.
 	Reaches []Reach `json:"reaches,omitempty"`
+	// External says how its data come into a server outside the cluster.
+	External External `json:"external,omitzero"`
+}
+
+// External is a way to read the databases in a server's files.
+type External struct {
+	Engine string `json:"engine,omitempty"` // mariadb, postgresql: see package transfer
+	// Command starts the server on a socket only, in the foreground: as in
+	// Run.Command, and {dir} is a private directory, with the socket and what the
+	// engine puts there.
+	Command []string `json:"command,omitempty"`
 }
 
 // Change is one setting that gets another value where it names the host itself.
@@ -126,6 +137,9 @@ func (n Network) validate() error {
 	}
 	if (a.Path != "" || a.Pattern != "") && (a.Network == "" || a.Why == "") {
 		faults = append(faults, errors.New("network.accounts wants network and why"))
+	}
+	if (n.External.Engine == "") != (len(n.External.Command) == 0) {
+		faults = append(faults, errors.New("network.external: engine and command belong together"))
 	}
 	if w := n.Programs.Passwords; w != (Passwords{}) {
 		faults = append(faults, checkPattern("network.programs.passwords", []string{"/" + w.Home}, w.Pattern))

@@ -39,6 +39,12 @@ type bondKey struct{ from, to *service }
 // socket, on one node.
 func (p *planner) leadApart(ctx context.Context) error {
 	for _, b := range p.services {
+		if d, ok := p.externalized(b); ok {
+			if err := p.makeExternal(ctx, b, d); err != nil {
+				return err
+			}
+			continue
+		}
 		clients := p.clientsApart(b)
 		if len(clients) == 0 || !p.wantsNetwork(b, clients) {
 			continue
@@ -134,11 +140,8 @@ func (p *planner) leadTo(ctx context.Context, b *service, clients []*service) er
 	}
 	p.apply(open)
 	p.openPort(srv, led)
-	if p.led == nil {
-		p.led = map[bondKey]bool{}
-	}
 	for _, a := range led {
-		p.led[bondKey{a, b}] = true
+		p.isLed(a, b)
 	}
 	p.risk("low", b.id, fmt.Sprintf("what %s and its clients say to each other leaves the host and crosses the cluster's network as it is", b.box.Name),
 		"where the network is shared with others, switch on TLS in the server and its clients, or take a cluster network that encrypts")

@@ -12,7 +12,6 @@ import (
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
-	"github.com/statelift/statelift/pipeline/kubename"
 	"github.com/statelift/statelift/pipeline/tree"
 )
 
@@ -80,7 +79,7 @@ func (p *planner) canMakeAccounts(ctx context.Context, srv server) (why string) 
 // accountsFrom is from where accounts are known: what the user answered, or the
 // profile's default.
 func (p *planner) accountsFrom(b *service) string {
-	id := kubename.Label("accounts-"+b.box.Name, maxWorkload)
+	id := accountsQuestion(b)
 	network := b.profile.Network.Accounts.Network
 	p.ask(handoff.Question{
 		ID: id, About: b.id,

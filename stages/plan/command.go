@@ -21,6 +21,7 @@ func (p *planner) describeUnit(s *service) {
 	switch {
 	case s.profile != nil && len(s.profile.Run.Command) > 0:
 		s.box.Command = p.profileCommand(s, main)
+		s.socketOnly = p.fillCommand(s, main, s.profile.Network.External.Command)
 	case len(main.Words) == 0:
 		// The service was kept although it has no command.
 		p.risk("high", s.id, "has no command that could be read", "give it one by a profile")
@@ -141,6 +142,11 @@ func (p *planner) profileCommand(s *service, main command) []string {
 	if answer := p.answer(questionID("foreground", s.base())); answer != "" {
 		return p.answeredCommand(s, answer)
 	}
+	return p.fillCommand(s, main, s.profile.Run.Command)
+}
+
+// fillCommand puts what the unit runs into a command of its profile.
+func (p *planner) fillCommand(s *service, main command, words []string) []string {
 	var program string
 	var args []string
 	if words := p.putVariables(s, main); len(words) > 0 {
@@ -150,7 +156,7 @@ func (p *planner) profileCommand(s *service, main command) []string {
 		program, args = inside, nil // the shell around it is what the profile replaces
 	}
 	var out []string
-	for _, w := range s.profile.Run.Command {
+	for _, w := range words {
 		switch w {
 		case "{exec}":
 			out = append(out, program)

@@ -84,7 +84,11 @@ func (p *planner) makeWorkloads() {
 func (p *planner) decidedApart(a, b *service) bool {
 	wa, oka := p.workloadDecision(a.id)
 	wb, okb := p.workloadDecision(b.id)
+	_, outa := p.externalized(a)
+	_, outb := p.externalized(b)
 	switch {
+	case outa || outb:
+		return true
 	case oka && wa.Split || okb && wb.Split:
 		return true
 	case oka && okb:

@@ -41,6 +41,7 @@ type service struct {
 	mentions           []mention  // paths that its command and its scripts name
 	programs           []program  // that its command and its scripts run by name
 	credentials        []credential
+	socketOnly         []string // the command for who reads the data of a server, none when there is no way
 }
 
 // identity is a process's user and groups.

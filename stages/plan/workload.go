@@ -41,6 +41,10 @@ func (p *planner) decideKind(w *pod) {
 	}
 	w.Replicas = 1
 	switch {
+	case w.External != nil:
+		w.Kind, w.Replicas = handoff.StatefulSet, 0
+		w.WhyKind = fmt.Sprintf("its data live at %s: %s; it has no Pods", w.External.Host, w.External.Why)
+		return
 	case w.services[0].job():
 		w.Kind, w.WhyKind = handoff.CronJob, "it ran at "+w.Schedule+" by "+jobOrigin(w.services[0])
 	case len(owned) > 0:
