@@ -211,6 +211,17 @@ func (r *Runner) staleRecord(s Stage) (string, error) {
 	return "", nil
 }
 
+// Look says what of the named stage's work is not up to date or not there any more,
+// "" when all is. It asks the outside, too, and runs nothing.
+func (r *Runner) Look(ctx context.Context, name string) (stale string, err error) {
+	for _, s := range r.Stages {
+		if s.Name == name {
+			return r.stale(ctx, s, r.env(s))
+		}
+	}
+	return "", fmt.Errorf("there is no stage %q", name)
+}
+
 // Standing is what status tells of one stage.
 type Standing struct {
 	Stage      string   `json:"stage"`

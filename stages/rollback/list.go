@@ -118,12 +118,12 @@ func (l *Lister) newest(volume string) (handoff.ReceiptFile, error) {
 	if err != nil && !errors.Is(err, pipeline.ErrNoHandoff) {
 		return handoff.ReceiptFile{}, err
 	}
-	for i := len(rounds.Rounds) - 1; i >= 0; i-- {
-		for _, v := range rounds.Rounds[i].Volumes {
-			if v.Volume == volume && v.Receipt.File != "" {
-				return v.Receipt, nil
-			}
-		}
+	seeds, err := pipeline.Read(l.Workspace, handoff.SeedsKey)
+	if err != nil {
+		return handoff.ReceiptFile{}, err
+	}
+	if _, _, receipt := rounds.Of(seeds.Seeds).Newest(volume); receipt.File != "" {
+		return receipt, nil
 	}
 	copies, err := pipeline.Read(l.Workspace, handoff.CopiesKey)
 	if err != nil {
