@@ -37,9 +37,10 @@ type Made struct {
 	// Delta is the manifest in the layout, zero when nothing changed.
 	Delta oci.Descriptor
 
-	dir  string
-	base Base
-	next string // file with the new state, "" when nothing changed
+	dir    string
+	base   Base
+	layout *oci.Layout
+	next   string // file with the new state, "" when nothing changed
 }
 
 // ApplyOptions say what a directory is to become.

@@ -39,18 +39,25 @@ type Config struct {
 }
 
 // Patch says how the content of a large file comes from another one, which a
-// state before had: parts of it are replaced, then it is cut, or extended, to
-// the size of its record. Beyond the end of the base there are zeros.
+// state before had: runs of it are replaced, then it is cut, or extended with
+// zeros, to the size of its record.
 type Patch struct {
 	Base  string      `json:"base"` // SHA-256 of the content before, hexadecimal
 	Size  int64       `json:"size"` // of the content before
-	Parts []PatchPart `json:"parts"`
+	Blobs []PatchBlob `json:"blobs"`
 }
 
-// PatchPart is a run of changed blocks.
-type PatchPart struct {
-	At int64 `json:"at"`
+// PatchBlob is a blob that holds runs of a file, one after the other. Without a
+// digest they are all zero.
+type PatchBlob struct {
 	seed.Part
+	Runs []Run `json:"runs"`
+}
+
+// Run is a place in a file.
+type Run struct {
+	At  int64 `json:"at"`
+	Raw int64 `json:"raw"`
 }
 
 // Base is the state that the next delta starts from.

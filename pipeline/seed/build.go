@@ -340,7 +340,7 @@ type zblob struct {
 }
 
 func newZBlob(l *oci.Layout) (*zblob, error) {
-	enc, err := newEncoder()
+	enc, err := NewEncoder()
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 // zstd(1) reads any sequence of compressed and raw frames, and what must be raw
 // takes no more than a few bytes.
 func TestFramesAreReadByZstd(t *testing.T) {
-	enc, err := newEncoder()
+	enc, err := NewEncoder()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestFramesAreReadByZstd(t *testing.T) {
 }
 
 func TestCompresses(t *testing.T) {
-	enc, err := newEncoder()
+	enc, err := NewEncoder()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,17 +29,17 @@ type worker struct {
 }
 
 func (b *builder) newWorker() (*worker, error) {
-	enc, err := newEncoder()
+	enc, err := NewEncoder()
 	if err != nil {
 		return nil, err
 	}
 	return &worker{b: b, in: reading{source: b.source}, zstd: enc}, nil
 }
 
-// newEncoder is the one encoder of all blobs: its settings make the digests. One
+// NewEncoder is the one encoder of all blobs: its settings make the digests. One
 // goroutine, so that the output does not depend on timing; no checksum, since
 // the digest is one.
-func newEncoder() (*zstd.Encoder, error) {
+func NewEncoder() (*zstd.Encoder, error) {
 	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 		zstd.WithEncoderCRC(false), zstd.WithWindowSize(4<<20))
 }

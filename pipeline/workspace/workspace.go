@@ -24,6 +24,7 @@ const (
 	Store     = "store"     // the default object store
 	Volumes   = "volumes"   // a rehearsal's volumes
 	Receipts  = "receipts"  // one JSON per copy, with its listing
+	Rounds    = "rounds"    // per volume, what the next sync round starts from
 	Changes   = "changes"   // what was written in the cluster before a way back
 	Run       = "run"       // hand-offs, ledger, logs
 	Unpacked  = "source"    // an archive's content

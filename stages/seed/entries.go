@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/delta"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/tree"
@@ -15,8 +17,9 @@ import (
 // entries are what is in the volume's seed, depth first: its root, everything
 // below it of class volume, and the directories on the way there whatever their
 // class. Of a volume within this one that has a seed itself only the directory
-// is here, as the mount point.
-func entries(ctx context.Context, cat *catalog.Catalog, v handoff.Volume, all []handoff.Volume) iter.Seq2[tree.Entry, error] {
+// is here, as the mount point. What belongs to the volume and what does not goes
+// to the scope, for the sync rounds.
+func entries(ctx context.Context, cat *catalog.Catalog, v handoff.Volume, all []handoff.Volume, scope *delta.Scope) iter.Seq2[tree.Entry, error] {
 	inner := innerVolumes(v, all)
 	return func(yield func(tree.Entry, error) bool) {
 		first := true
@@ -36,6 +39,7 @@ func entries(ctx context.Context, cat *catalog.Catalog, v handoff.Volume, all []
 			case below(e.Path, inner):
 				continue
 			case !first && e.Class != claim.Volume:
+				scope.Set(e.Path.Below(v.Path), delta.Out)
 				if e.Type == tree.Directory {
 					way = append(way, e.Entry.Entry)
 				}
@@ -43,11 +47,17 @@ func entries(ctx context.Context, cat *catalog.Catalog, v handoff.Volume, all []
 			}
 			first = false
 			for _, dir := range way {
+				scope.Set(dir.Path.Below(v.Path), delta.Only)
 				if !yield(dir, nil) {
 					return
 				}
 			}
 			way = way[:0]
+			rule := delta.In
+			if slices.Contains(inner, e.Path) {
+				rule = delta.Only
+			}
+			scope.Set(e.Path.Below(v.Path), rule)
 			if !yield(e.Entry.Entry, nil) {
 				return
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/catalog"
+	"github.com/statelift/statelift/pipeline/delta"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/rootfs"
@@ -23,7 +24,7 @@ func Info() pipeline.Info {
 		Summary: "packs what every volume starts with, by digest",
 		Effects: pipeline.Local,
 		Resumes: "a blob that was made is not made again",
-		Version: 1,
+		Version: 2,
 	}
 }
 
@@ -101,11 +102,19 @@ type run struct {
 }
 
 func (r *run) volume(ctx context.Context, v handoff.Volume) error {
-	built, err := seed.Build(ctx, r.layout, r.root, entries(ctx, r.cat, v, r.volumes), seed.Options{
+	kept, err := delta.Record(r.Workspace.Path(workspace.Rounds, v.Name))
+	if err != nil {
+		return err
+	}
+	defer kept.Close()
+	built, err := seed.Build(ctx, r.layout, r.root, entries(ctx, r.cat, v, r.volumes, &kept.Scope), seed.Options{
 		Volume: v.Name, Root: v.Path, Workers: runtime.GOMAXPROCS(0), Limits: r.options.Limits,
-		Ledger: r.Ledger, Progress: r.Progress.Add,
+		Ledger: r.Ledger, Progress: r.Progress.Add, Taken: kept.Taken,
 	})
 	if err != nil {
+		return err
+	}
+	if err := kept.Commit(built); err != nil {
 		return err
 	}
 	for _, p := range built.Problems {
@@ -124,18 +133,22 @@ func (r *run) volume(ctx context.Context, v handoff.Volume) error {
 	return nil
 }
 
-// finish names the seeds in the layout and drops the blobs that none of them
-// uses. Nothing is flushed here: the disk has begun to write, deploy flushes
+// finish names the seeds in the layout, and the deltas since, and drops the blobs
+// that none of them uses. Nothing is flushed here: the disk has begun to write, deploy flushes
 // before anything is called proved, and what a power cut takes in between is
 // found by Missing and by the digests, and made again.
 func (r *run) finish(ctx context.Context) error {
 	slices.SortFunc(r.manifests, func(a, b oci.Descriptor) int {
 		return strings.Compare(a.Annotations[oci.RefName], b.Annotations[oci.RefName])
 	})
-	if err := r.layout.SetIndex(r.manifests); err != nil {
+	used := map[oci.Digest]bool{}
+	deltas, err := r.deltas(ctx, used)
+	if err != nil {
 		return err
 	}
-	used := map[oci.Digest]bool{}
+	if err := r.layout.SetIndex(slices.Concat(r.manifests, deltas)); err != nil {
+		return err
+	}
 	for _, m := range r.manifests {
 		s, err := seed.Open(ctx, r.layout, m)
 		if err != nil {
@@ -146,6 +159,29 @@ func (r *run) finish(ctx context.Context) error {
 		}
 	}
 	return r.layout.Prune(func(d oci.Digest) bool { return used[d] })
+}
+
+// deltas are those of the sync rounds that are based on these very seeds; what
+// they use is noted.
+func (r *run) deltas(ctx context.Context, used map[oci.Digest]bool) ([]oci.Descriptor, error) {
+	var out []oci.Descriptor
+	for _, s := range r.out.Seeds {
+		base, err := delta.ReadBase(r.Workspace.Path(workspace.Rounds, s.Volume))
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range base.Deltas {
+			open, err := delta.Open(ctx, r.layout, d)
+			if err != nil {
+				return nil, err
+			}
+			for _, b := range open.Blobs() {
+				used[b.Digest] = true
+			}
+			out = append(out, d)
+		}
+	}
+	return out, nil
 }
 
 // Missing says which blob of the seeds is not in the layout any more, or has
