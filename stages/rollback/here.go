@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/changes"
 	"github.com/statelift/statelift/pipeline/tree"
 	"github.com/statelift/statelift/pipeline/workspace"
@@ -16,7 +15,6 @@ import (
 // Here reads the volumes of a rehearsal.
 type Here struct {
 	Workspace workspace.Workspace
-	Progress  pipeline.Progress
 }
 
 // Read reads volumes/VOLUME.
