@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +14,7 @@ import (
 	"github.com/statelift/statelift/pipeline/atomicfile"
 	"github.com/statelift/statelift/pipeline/changes"
 	"github.com/statelift/statelift/pipeline/handoff"
-	"github.com/statelift/statelift/pipeline/oci"
+	"github.com/statelift/statelift/pipeline/receipts"
 	"github.com/statelift/statelift/pipeline/workspace"
 )
 
@@ -87,54 +86,16 @@ func (l *Lister) known(v handoff.Volume) (Volume, error) {
 	if !v.Seed {
 		return of, nil
 	}
-	file, err := l.newest(v.Name)
+	r, err := receipts.Newest(l.Workspace, v.Name)
 	if err != nil {
 		return of, err
 	}
-	name := l.Workspace.Path(workspace.Receipts, filepath.Base(file.File))
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return of, fmt.Errorf("receipt: %w", err)
-	}
-	if oci.Sum(data) != file.SHA256 {
-		return of, fmt.Errorf("%s is not the receipt of the newest round", name)
-	}
-	var r handoff.Receipt
-	if err := json.Unmarshal(data, &r); err != nil {
-		return of, fmt.Errorf("%s: %w", name, err)
-	}
 	if !r.Proved {
-		return of, fmt.Errorf("%s is of a copy that is not proved", name)
+		return of, errors.New("the copy of its newest receipt is not proved")
 	}
 	of.Listing, of.Tree = l.Workspace.Path(workspace.Receipts, filepath.Base(r.Listing)), r.CopyTree
 	of.Mark, of.NotCompared = r.Mark, r.NotCompared
 	return of, nil
-}
-
-// newest names the receipt of the last round that there was, and without one
-// that of the first copy.
-func (l *Lister) newest(volume string) (handoff.ReceiptFile, error) {
-	rounds, err := pipeline.Read(l.Workspace, handoff.RoundsKey)
-	if err != nil && !errors.Is(err, pipeline.ErrNoHandoff) {
-		return handoff.ReceiptFile{}, err
-	}
-	seeds, err := pipeline.Read(l.Workspace, handoff.SeedsKey)
-	if err != nil {
-		return handoff.ReceiptFile{}, err
-	}
-	if _, _, receipt := rounds.Of(seeds.Seeds).Newest(volume); receipt.File != "" {
-		return receipt, nil
-	}
-	copies, err := pipeline.Read(l.Workspace, handoff.CopiesKey)
-	if err != nil {
-		return handoff.ReceiptFile{}, err
-	}
-	for _, r := range copies.Receipts {
-		if r.Volume == volume {
-			return r, nil
-		}
-	}
-	return handoff.ReceiptFile{}, errors.New("it has no receipt")
 }
 
 // again lists one volume, once more when it was cut off on its way.
