@@ -153,9 +153,9 @@ type Runtime struct {
 
 // Data is how its data is treated.
 type Data struct {
-	Writers string `json:"writers,omitempty"` // "one": only one instance may ever write; "many"
-	// Quiesce are commands on the source that stop or freeze it consistently.
-	Quiesce []string `json:"quiesce,omitempty"`
+	Writers string  `json:"writers,omitempty"` // "one": only one instance may ever write; "many"
+	Quiesce Quiesce `json:"quiesce,omitzero"`
+	Store   Store   `json:"store,omitzero"`
 	// Clean says how a clean shutdown is seen in its files, for people.
 	Clean string   `json:"clean,omitempty"`
 	Check []string `json:"check,omitempty"` // command that checks the data after arrival
