@@ -219,7 +219,7 @@ func (s *Switcher) DryRun(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := (&Report{}).of(j)
+	r := Of(j)
 	if !j.State.Settled() || j.State.Truth() == handoff.ClusterSide {
 		return r, nil
 	}

@@ -220,7 +220,9 @@ func TestGrantedDowntimeIsOver(t *testing.T) {
 	s := w.switcher()
 	s.Rounds = endless{w}
 	s.Now = time.Now
-	s.Predict = func(handoff.SwitchCosts) (Prediction, error) { return Prediction{Known: true, Downtime: time.Millisecond}, nil }
+	s.Predict = func(handoff.SwitchCosts) (Prediction, error) {
+		return Prediction{Known: true, Downtime: time.Millisecond}, nil
+	}
 	_, err := s.Cutover(t.Context(), Options{Quiesce: true, MaxDowntime: 50 * time.Millisecond})
 	if err == nil || !strings.Contains(err.Error(), "50ms, is over") {
 		t.Errorf("error %v", err)

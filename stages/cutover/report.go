@@ -24,10 +24,15 @@ type Report struct {
 	Predicted time.Duration        `json:"predictedNanoseconds,omitempty"` // 0 when nothing was known
 	Granted   time.Duration        `json:"grantedNanoseconds,omitempty"`   // by --max-downtime
 	Steps     []handoff.SwitchStep `json:"steps,omitempty"`
-	Failure   string               `json:"failure,omitempty"` // why it went back by itself
+	// Commands are what would be run on the source, of a dry run.
+	Commands []string `json:"commands,omitempty"`
+	Failure  string   `json:"failure,omitempty"` // why it went back by itself
 	// Changes are what the cluster wrote, of a switch that came back.
 	Changes []handoff.VolumeChanges `json:"changes,omitempty"`
 }
+
+// Of is the report of what the journal says.
+func Of(j handoff.Switch) *Report { return (&Report{}).of(j) }
 
 // of fills in what the journal says.
 func (r *Report) of(j handoff.Switch) *Report {
