@@ -226,6 +226,9 @@ func (r *Runner) await(ctx context.Context, j Job, uid types.UID) (*batchv1.Job,
 				if slices.ContainsFunc(pods, lacksImage) {
 					err = &NoImage{err}
 				}
+				if !slices.ContainsFunc(pods, alive) {
+					r.giveUp(ctx, j)
+				}
 				return nil, err
 			}
 		} else if seen {
@@ -234,6 +237,20 @@ func (r *Runner) await(ctx context.Context, j Job, uid types.UID) (*batchv1.Job,
 		if err := r.Pause(ctx, changed); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// giveUp suspends a Job whose Pods do not start: while they wait for a volume or an
+// image they keep room on their node, which other Jobs want (batch/v1 JobSpec,
+// suspend). The Job itself stays for who looks, until the next run replaces it.
+func (r *Runner) giveUp(ctx context.Context, j Job) {
+	u := j.Object.DeepCopy()
+	err := unstructured.SetNestedField(u.Object, true, "spec", "suspend")
+	if err == nil {
+		_, err = r.Owner.Apply(ctx, u)
+	}
+	if err != nil {
+		r.Log.Warn("a Job that does not go on could not be suspended, and its Pods keep their room", "volume", j.Volume, "error", err)
 	}
 }
 
