@@ -112,6 +112,9 @@ type Seed struct {
 type Copies struct {
 	Target   string        `json:"target"` // "rehearsal" or the cluster's context and namespace
 	Receipts []ReceiptFile `json:"receipts"`
+	// Transfers are the receipts of databases that live outside the cluster, each
+	// with its workload in the place of the volume.
+	Transfers []ReceiptFile `json:"transfers,omitempty"`
 }
 
 // ReceiptFile names one receipt under receipts/.

@@ -15,6 +15,10 @@ import (
 
 // makeWorkload makes the objects of one workload.
 func (w *writer) makeWorkload(wl handoff.Workload) {
+	if wl.External != nil {
+		w.makeExternal(wl)
+		return
+	}
 	name := w.plan.ObjectName(wl.Name)
 	m := w.meta(name, wl.Name, stepRun)
 	m.Annotations = map[string]string{reasonAnnotation: wl.WhyKind}

@@ -24,7 +24,7 @@ const kustomizationFile = "kustomization.yaml"
 func order() []string {
 	return []string{
 		"Namespace", "ServiceAccount", "NetworkPolicy", "ConfigMap", "Secret", "PersistentVolume", "PersistentVolumeClaim", "Job",
-		"Service", "StatefulSet", "Deployment", "CronJob",
+		"EndpointSlice", "Service", "StatefulSet", "Deployment", "CronJob",
 	}
 }
 

@@ -42,6 +42,13 @@ func Objects(pl handoff.Plan) []handoff.Object {
 	}
 	for _, w := range pl.Workloads {
 		name := pl.ObjectName(w.Name)
+		if w.External != nil {
+			for _, kind := range []string{"ServiceAccount", "Service", "EndpointSlice"} {
+				add(kind, name)
+			}
+			add("Secret", name+"-connection")
+			continue
+		}
 		add(string(w.Kind), name)
 		add("ServiceAccount", name)
 		add("NetworkPolicy", name)

@@ -29,6 +29,9 @@ func (r *run) workloads(ctx context.Context, c *cluster.Cluster) error {
 }
 
 func (r *run) workload(ctx context.Context, c *cluster.Cluster, w handoff.Workload) (string, error) {
+	if w.External != nil {
+		return r.external(ctx, c, w)
+	}
 	name := r.made.Plan.ObjectName(w.Name)
 	if w.Kind == handoff.CronJob {
 		job, err := c.Client.BatchV1().CronJobs(c.Namespace).Get(ctx, name, metav1.GetOptions{})

@@ -119,6 +119,9 @@ func (f *Fence) Release(ctx context.Context) error {
 	}
 	var list []*unstructured.Unstructured
 	for _, w := range f.Plan.Workloads {
+		if w.External != nil {
+			continue // it has no Pods
+		}
 		live, err := f.Owner.Live(ctx, f.ref(w))
 		if err != nil {
 			return cluster.Explain(f.Owner.Context, err)

@@ -149,6 +149,10 @@ func (r *run) install(ctx context.Context) (_ handoff.Copies, err error) {
 	if err != nil {
 		return handoff.Copies{}, err
 	}
+	transfers, err := r.transfers(ctx)
+	if err != nil {
+		return handoff.Copies{}, err
+	}
 	if err := r.applyWorkloads(ctx); err != nil {
 		return handoff.Copies{}, err
 	}
@@ -156,7 +160,7 @@ func (r *run) install(ctx context.Context) (_ handoff.Copies, err error) {
 		return handoff.Copies{}, err
 	}
 	r.tellUnwanted()
-	return handoff.Copies{Target: r.cluster.String(), Receipts: receipts}, nil
+	return handoff.Copies{Target: r.cluster.String(), Receipts: receipts, Transfers: transfers}, nil
 }
 
 // logsDir is where the logs of what failed are kept.

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/statelift/statelift/pipeline/cluster"
+	"github.com/statelift/statelift/pipeline/cluster/transferjob"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/oci"
 )
@@ -20,6 +21,7 @@ type objects struct {
 	config    []*unstructured.Unstructured // accounts, policies, ConfigMaps, Secrets, shares
 	claims    []*unstructured.Unstructured
 	jobs      []*unstructured.Unstructured
+	transfers []*unstructured.Unstructured // Jobs that move databases out; made for a run only
 	workloads []*unstructured.Unstructured // Services, too
 }
 
@@ -40,6 +42,10 @@ func (r *run) load(m handoff.Manifests) (objects, error) {
 		case "PersistentVolumeClaim":
 			out.claims = append(out.claims, u)
 		case "Job":
+			if transferjob.Of(u) != "" {
+				out.transfers = append(out.transfers, u)
+				continue
+			}
 			out.jobs = append(out.jobs, u)
 		case "Service", "StatefulSet", "Deployment", "CronJob":
 			out.workloads = append(out.workloads, u)

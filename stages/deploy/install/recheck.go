@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -28,7 +29,10 @@ func (s *Stage) Recheck(ctx context.Context, env *pipeline.Env, plan handoff.Pla
 			return t.String() + " of an earlier run is still there", nil
 		}
 	}
-	for _, f := range out.Receipts {
+	if len(out.Transfers) < len(r.objects.transfers) && !r.options.Hold {
+		return "databases are not outside the cluster yet", nil
+	}
+	for _, f := range slices.Concat(out.Receipts, out.Transfers) {
 		data, err := os.ReadFile(env.Workspace.Path(workspace.Receipts, f.File))
 		if errors.Is(err, os.ErrNotExist) || err == nil && oci.Sum(data) != f.SHA256 {
 			return fmt.Sprintf("the receipt of volume %s is not there any more, or another one", f.Volume), nil

@@ -1,0 +1,214 @@
+// Package transferjob runs in a cluster the Jobs that move the databases of a
+// workload into a server outside (statelift transfer), and collects their
+// receipts.
+package transferjob
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/cluster/copyjob"
+	"github.com/statelift/statelift/pipeline/handoff"
+)
+
+const (
+	// Annotation of a Job names the workload whose databases it moves.
+	Annotation = "statelift.io/transfer"
+	// Container is that of the Job which does it.
+	Container = "transfer"
+	// SourceFlag is followed by what the volumes were filled from.
+	SourceFlag = "--source"
+	// PasswordKey is the administrator's password in the Secret.
+	PasswordKey = "password"
+)
+
+// Part is the part of the plan's names for the Job and the Secret of a workload.
+func Part(workload string) string { return "transfer-" + workload }
+
+// Of is the workload that a Job moves the databases of, "" for any other Job.
+func Of(u *unstructured.Unstructured) string { return u.GetAnnotations()[Annotation] }
+
+// Mover moves the databases of the workloads of one lift.
+type Mover struct {
+	Runner *copyjob.Runner
+	Ledger pipeline.Ledger
+	Plan   handoff.Plan
+	// Environment is where credentials are.
+	Environment func(string) string
+}
+
+// state is what the ledger knows of one workload.
+type state struct {
+	Source string    `json:"source"`
+	Job    types.UID `json:"job,omitempty"`
+	// Receipt is there when both sides were compared.
+	Receipt *handoff.TransferReceipt `json:"receipt,omitempty"`
+}
+
+// Move has the databases of a workload moved by its Job of the manifests. Source
+// says from what its volumes are now, as VOLUME=DIGEST with commas; "" is what the
+// Job says. What was moved from there and proved before is not moved again. A
+// receipt that names differences is no error here.
+func (m *Mover) Move(ctx context.Context, job *unstructured.Unstructured, source string) (handoff.TransferReceipt, error) {
+	workload := Of(job)
+	i := slices.IndexFunc(m.Plan.Workloads, func(w handoff.Workload) bool { return w.Name == workload && w.External != nil })
+	if i < 0 {
+		return handoff.TransferReceipt{}, fmt.Errorf("the plan has no workload %s with data outside the cluster", workload)
+	}
+	job, source, err := prepare(job, source)
+	if err != nil {
+		return handoff.TransferReceipt{}, err
+	}
+	st, err := m.state(ctx, workload)
+	if err != nil {
+		return handoff.TransferReceipt{}, err
+	}
+	if st.Source == source && st.Receipt != nil && st.Receipt.Proved {
+		return *st.Receipt, nil
+	}
+	if err := m.giveCredential(ctx, m.Plan.Workloads[i]); err != nil {
+		return handoff.TransferReceipt{}, err
+	}
+	if st.Source != source {
+		st = state{Source: source}
+	}
+	run := copyjob.Job{
+		Object: job, Volume: "of " + workload, Known: st.Job, Brief: true,
+		Started: func(ctx context.Context, uid types.UID) error {
+			st.Job, st.Receipt = uid, nil
+			return m.keep(ctx, workload, st)
+		},
+	}
+	var receipt handoff.TransferReceipt
+	took, err := m.Runner.Said(ctx, run, Container, "receipt: ", func(text string) error {
+		receipt = handoff.TransferReceipt{}
+		if err := json.Unmarshal([]byte(text), &receipt); err != nil {
+			return fmt.Errorf("the receipt: %w", err)
+		}
+		return check(receipt, workload, source)
+	})
+	if err != nil {
+		return receipt, fmt.Errorf("the databases of %s: %w", workload, err)
+	}
+	m.Runner.Log.Info("databases are outside the cluster", "workload", workload, "server", receipt.Server, "databases", len(receipt.Databases), "proved", receipt.Proved, "took", took.String())
+	st.Receipt = &receipt
+	return receipt, m.keep(ctx, workload, st)
+}
+
+// check takes no word for a proof that contradicts itself, or is of something
+// else.
+func check(r handoff.TransferReceipt, workload, source string) error {
+	switch {
+	case r.Workload != workload, r.Source != source:
+		return fmt.Errorf("the receipt is of %s from %s", r.Workload, r.Source)
+	case r.Proved != (len(r.Differences) == 0):
+		return errors.New("the receipt contradicts itself")
+	}
+	return nil
+}
+
+// prepare takes the Job out of suspension and names it by what it does, since a
+// Job's template cannot be changed.
+func prepare(job *unstructured.Unstructured, source string) (*unstructured.Unstructured, string, error) {
+	job = job.DeepCopy()
+	boxes, _, err := unstructured.NestedSlice(job.Object, "spec", "template", "spec", "containers")
+	if err != nil || len(boxes) != 1 {
+		return nil, "", fmt.Errorf("Job %s does not have one container", job.GetName())
+	}
+	box, _ := boxes[0].(map[string]any)
+	args, _, err := unstructured.NestedStringSlice(box, "args")
+	i := slices.Index(args, SourceFlag)
+	if err != nil || i < 0 || i+1 >= len(args) {
+		return nil, "", fmt.Errorf("Job %s does not say from what it moves", job.GetName())
+	}
+	if source != "" {
+		args[i+1] = source
+	}
+	err = errors.Join(
+		unstructured.SetNestedStringSlice(box, args, "args"),
+		unstructured.SetNestedSlice(job.Object, boxes, "spec", "template", "spec", "containers"),
+		unstructured.SetNestedField(job.Object, false, "spec", "suspend"))
+	if err != nil {
+		return nil, "", fmt.Errorf("Job %s: %w", job.GetName(), err)
+	}
+	data, err := json.Marshal(job.Object["spec"])
+	sum := sha256.Sum256(data)
+	job.SetName(job.GetName() + "-" + hex.EncodeToString(sum[:4]))
+	return job, args[i+1], err
+}
+
+// maxPassword is far above any.
+const maxPassword = 4 << 10
+
+// giveCredential makes the Secret with the administrator's password, for this run
+// only.
+func (m *Mover) giveCredential(ctx context.Context, w handoff.Workload) error {
+	password, err := m.password(*w.External)
+	if err != nil {
+		return fmt.Errorf("workload %s: %w", w.Name, err)
+	}
+	secret := copyjob.Secret(m.Plan, m.Runner.Cluster.Namespace, Part(w.Name), "Opaque", map[string]string{PasswordKey: password})
+	_, err = m.Runner.Owner.ApplyBriefly(ctx, secret)
+	return err
+}
+
+func (m *Mover) password(e handoff.External) (string, error) {
+	if e.PasswordEnv != "" {
+		if value := m.Environment(e.PasswordEnv); value != "" {
+			return value, nil
+		}
+		return "", &pipeline.Blocked{Question: fmt.Sprintf("the password of %s at %s is wanted in the environment variable %s", e.User, e.Host, e.PasswordEnv), Where: e.PasswordEnv}
+	}
+	f, err := os.Open(e.PasswordFile)
+	if err != nil {
+		return "", &pipeline.Blocked{Question: fmt.Sprintf("the password of %s at %s is wanted in a file: %v", e.User, e.Host, err), Where: e.PasswordFile}
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o077 != 0 || !info.Mode().IsRegular() {
+		return "", &pipeline.Blocked{Question: fmt.Sprintf("%s holds a password and has the mode %04o: chmod 0600", e.PasswordFile, info.Mode().Perm()), Where: e.PasswordFile}
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxPassword))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", e.PasswordFile, err)
+	}
+	return strings.TrimRight(string(data), "\r\n"), nil
+}
+
+func (m *Mover) item(workload string) string {
+	return "transfer " + m.Runner.Cluster.String() + "/" + workload
+}
+
+func (m *Mover) state(ctx context.Context, workload string) (st state, err error) {
+	mark, ok, err := m.Ledger.Lookup(ctx, m.item(workload))
+	if err != nil || !ok {
+		return st, err
+	}
+	if err := json.Unmarshal([]byte(mark), &st); err != nil {
+		return st, fmt.Errorf("ledger: %s: %w", m.item(workload), err)
+	}
+	return st, nil
+}
+
+func (m *Mover) keep(ctx context.Context, workload string, st state) error {
+	data, err := json.Marshal(st)
+	if err != nil {
+		return fmt.Errorf("ledger: %s: %w", m.item(workload), err)
+	}
+	return m.Ledger.Commit(ctx, m.item(workload), string(data))
+}

@@ -1,0 +1,58 @@
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/statelift/statelift/pipeline/cluster"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/oci"
+	"github.com/statelift/statelift/pipeline/workspace"
+)
+
+// external looks at a workload whose databases live outside the cluster: its
+// receipt, and whether its Service leads there. What is in that server now is for
+// those who have its credentials.
+func (r *run) external(ctx context.Context, c *cluster.Cluster, w handoff.Workload) (string, error) {
+	i := slices.IndexFunc(r.made.Copies.Transfers, func(f handoff.ReceiptFile) bool { return f.Volume == w.Name })
+	if i < 0 {
+		return "", fmt.Errorf("its databases were not moved to %s", w.External.Host)
+	}
+	f := r.made.Copies.Transfers[i]
+	data, err := os.ReadFile(r.Workspace.Path(workspace.Receipts, f.File))
+	if err != nil {
+		return "", err
+	}
+	var receipt handoff.TransferReceipt
+	switch err := json.Unmarshal(data, &receipt); {
+	case oci.Sum(data) != f.SHA256:
+		return "", fmt.Errorf("%s was changed", f.File)
+	case err != nil:
+		return "", fmt.Errorf("%s: %w", f.File, err)
+	case !receipt.Proved:
+		return "", errors.New(strings.Join(receipt.Differences, "; "))
+	}
+	name := r.made.Plan.ObjectName(w.Name)
+	service, err := c.Client.CoreV1().Services(c.Namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("Service %s: %w", name, err)
+	}
+	if at := service.Spec.ExternalName; at != "" && at != w.External.Host || len(service.Spec.Selector) > 0 {
+		return "", fmt.Errorf("Service %s does not lead to %s", name, w.External.Host)
+	}
+	tables, rows := 0, int64(0)
+	for _, d := range receipt.Databases {
+		tables += len(d.Tables)
+		for _, t := range d.Tables {
+			rows += t.Rows
+		}
+	}
+	return fmt.Sprintf("%d databases at %s: %d tables with %d rows were compared when they were moved, all equal", len(receipt.Databases), receipt.Server, tables, rows), nil
+}
