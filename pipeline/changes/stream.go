@@ -116,10 +116,10 @@ func Read(list io.Reader, each func(handoff.Change) error) (Sums, error) {
 		sum.Write([]byte{'\n'})
 		var c handoff.Change
 		if err := json.Unmarshal(in.Bytes(), &c); err != nil {
-			return Sums{}, fmt.Errorf("list of changes: %w", err)
+			return Sums{}, fmt.Errorf("list of changes: %w: %w", ErrCut, err)
 		}
 		if !valid(c) {
-			return Sums{}, fmt.Errorf("list of changes: %q is no change", in.Text())
+			return Sums{}, fmt.Errorf("list of changes: %q is no change: %w", in.Text(), ErrCut)
 		}
 		seen.add(c, false)
 		if err := each(c); err != nil {
