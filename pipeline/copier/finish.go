@@ -101,9 +101,13 @@ func (w *worker) dressDir(r *tree.Record) error {
 	return dress(fd, r)
 }
 
-// strip takes from the root, which was there before, the attributes that the
-// volume's root did not have.
+// strip takes from what was there before the attributes that it should not have.
 func strip(fd int, r *tree.Record) error {
+	return stripOf(fd, r, func(tree.Xattr) bool { return true })
+}
+
+// stripOf is strip for some attributes only.
+func stripOf(fd int, r *tree.Record, some func(tree.Xattr) bool) error {
 	want := map[string]bool{}
 	for _, x := range r.Xattrs {
 		want[x.Name] = true
@@ -111,7 +115,7 @@ func strip(fd int, r *tree.Record) error {
 	buf := make([]byte, 64<<10)
 	n, err := unix.Flistxattr(fd, buf)
 	if err != nil {
-		return pathError("listxattr", hostpath.Root, tolerate(err))
+		return pathError("listxattr", r.Path, tolerate(err))
 	}
 	for start, i := 0, 0; i < n; i++ {
 		if buf[i] != 0 {
@@ -119,11 +123,11 @@ func strip(fd int, r *tree.Record) error {
 		}
 		name := string(buf[start:i])
 		start = i + 1
-		if want[name] {
+		if want[name] || !some(tree.Xattr{Name: name}) {
 			continue
 		}
 		if err := unix.Fremovexattr(fd, name); tolerate(err) != nil && err != unix.ENODATA {
-			return pathError("removexattr", hostpath.Root, err)
+			return pathError("removexattr", r.Path, err)
 		}
 	}
 	return nil

@@ -51,18 +51,12 @@ func (w *worker) node(r *tree.Record) error {
 	if err != nil {
 		return err
 	}
-	make := func() error {
-		if r.Type == tree.Symlink {
-			return unix.Symlinkat(r.Target, fd, name)
-		}
-		return unix.Mknodat(fd, name, format(r.Type)|0o600, int(r.Rdev))
-	}
-	err = make()
+	err = makeAt(fd, name, r)
 	if err == unix.EEXIST && w.again {
 		if err := w.removeAt(fd, name, r.Path); err != nil {
 			return err
 		}
-		err = make()
+		err = makeAt(fd, name, r)
 	}
 	switch {
 	case err == unix.EEXIST:
@@ -73,6 +67,14 @@ func (w *worker) node(r *tree.Record) error {
 		return pathError("create", r.Path, err)
 	}
 	return dressAt(fd, name, r)
+}
+
+// makeAt makes what node makes, undressed.
+func makeAt(fd int, name string, r *tree.Record) error {
+	if r.Type == tree.Symlink {
+		return unix.Symlinkat(r.Target, fd, name)
+	}
+	return unix.Mknodat(fd, name, format(r.Type)|0o600, int(r.Rdev))
 }
 
 func (w *worker) remove(p hostpath.Path) error {

@@ -76,7 +76,7 @@ func (m *maker) each(name string, f func(*snapshot.Item) error) error {
 	}
 	defer in.Close()
 	for {
-		i, err := in.take()
+		i, err := in.Take()
 		if err != nil || i == nil {
 			return err
 		}
@@ -132,13 +132,13 @@ type decider struct {
 	*maker
 	at  opener
 	sum *tree.Hasher
-	old *stateReader
+	old *snapshot.Cursor
 }
 
 // priorOf is what the content of a file may be like: that of its inode, or, when
 // a new one took its place, that of its path.
 func (d *decider) priorOf(r *tree.Record) (*before, error) {
-	at, err := d.old.upTo(r.Path, func(*snapshot.Item) error { return nil })
+	at, err := d.old.UpTo(r.Path, nil)
 	k := d.known[r.Ino]
 	if err != nil || k != nil || at == nil || at.Type() != tree.Regular {
 		return k, err

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -151,7 +149,7 @@ func (m *maker) find(ctx context.Context) (changed bool, err error) {
 	found, lost := lazyState{dir: m.Dir, name: foundList}, lazyState{dir: m.Dir, name: goneList}
 	defer found.abort()
 	defer lost.abort()
-	note := func(p hostpath.Path) (*snapshot.Item, error) { return old.upTo(p, lost.gone) }
+	note := func(p hostpath.Path) (*snapshot.Item, error) { return old.UpTo(p, lost.gone) }
 	each := func(s seen) error {
 		m.round.Looked++
 		switch {
@@ -167,7 +165,7 @@ func (m *maker) find(ctx context.Context) (changed bool, err error) {
 	if err := tree.Walk(ctx, root, walk, note, m.look, each); err != nil {
 		return false, err
 	}
-	if _, err := old.upTo("", lost.gone); err != nil {
+	if _, err := old.UpTo("", lost.gone); err != nil {
 		return false, err
 	}
 	m.round.Looked += lost.count
@@ -240,69 +238,9 @@ func (l *lazyState) abort() {
 	}
 }
 
-// stateReader reads a snapshot along ascending paths.
-type stateReader struct {
-	file *os.File
-	in   *snapshot.Reader
-	next *snapshot.Item // read ahead; nil before the first and after the last
-	over bool
-}
-
-func openState(dir, name string) (*stateReader, error) {
-	f, err := os.Open(filepath.Join(dir, name))
-	if err != nil {
-		return nil, err
-	}
-	return &stateReader{file: f, in: snapshot.NewReader(f)}, nil
-}
-
-// Close releases the file.
-func (s *stateReader) Close() error { return s.file.Close() }
-
-// peek is the next item, nil after the last.
-func (s *stateReader) peek() (*snapshot.Item, error) {
-	if s.next == nil && !s.over {
-		var err error
-		if s.next, err = s.in.Next(); err != nil {
-			s.next = nil
-			if s.over = err == io.EOF; !s.over {
-				return nil, fmt.Errorf("%s: %w", s.file.Name(), err)
-			}
-		}
-	}
-	return s.next, nil
-}
-
-// take is peek, and moves on.
-func (s *stateReader) take() (*snapshot.Item, error) {
-	i, err := s.peek()
-	s.next = nil
-	return i, err
-}
-
-// upTo returns the item of path p, nil if there is none, and tells of those
-// before it that were not taken yet. For the path "" these are all the others.
-func (s *stateReader) upTo(p hostpath.Path, before func(*snapshot.Item) error) (*snapshot.Item, error) {
-	for {
-		i, err := s.peek()
-		if err != nil || i == nil {
-			return nil, err
-		}
-		c := -1
-		if p != "" {
-			c = hostpath.Compare(i.Path(), p)
-		}
-		if c > 0 {
-			return nil, nil
-		}
-		s.next = nil
-		if c == 0 {
-			return i, nil
-		}
-		if err := before(i); err != nil {
-			return nil, err
-		}
-	}
+// openState opens a state, or a list, along whose paths one can go.
+func openState(dir, name string) (*snapshot.Cursor, error) {
+	return snapshot.OpenFile(filepath.Join(dir, name))
 }
 
 // Confirm makes the state that was made the base of the next round. It is called

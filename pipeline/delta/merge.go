@@ -66,7 +66,7 @@ func (m *maker) merge(ctx context.Context) (string, error) {
 // was packed.
 type merger struct {
 	*maker
-	old, lost, decided *stateReader // the last two nil when there is none
+	old, lost, decided *snapshot.Cursor // the last two nil when there is none
 	taken              taken
 	state              *stateWriter
 	stream             *seed.Stream // of changes; nil before the first
@@ -148,7 +148,7 @@ func (g *merger) open() (err error) {
 }
 
 func (g *merger) close() {
-	for _, s := range []*stateReader{g.old, g.lost, g.decided} {
+	for _, s := range []*snapshot.Cursor{g.old, g.lost, g.decided} {
 		if s != nil {
 			s.Close()
 		}
@@ -165,13 +165,13 @@ func (g *merger) close() {
 
 // step handles the next path.
 func (g *merger) step() (more bool, err error) {
-	o, err := g.old.peek()
+	o, err := g.old.Peek()
 	if err != nil {
 		return false, err
 	}
 	var d *snapshot.Item
 	if g.decided != nil {
-		if d, err = g.decided.peek(); err != nil {
+		if d, err = g.decided.Peek(); err != nil {
 			return false, err
 		}
 	}
@@ -187,19 +187,19 @@ func (g *merger) step() (more bool, err error) {
 		c = hostpath.Compare(o.Path(), d.Path())
 	}
 	if c <= 0 {
-		g.old.next = nil
+		g.old.Skip()
 	} else {
 		o = nil
 	}
 	if c >= 0 {
-		g.decided.next = nil
+		g.decided.Skip()
 		if d.Flags&gone != 0 {
 			return true, g.remove(o)
 		}
 		return true, g.put(o, d)
 	}
 	if g.lost != nil {
-		lost, err := g.lost.upTo(o.Path(), func(*snapshot.Item) error { return nil })
+		lost, err := g.lost.UpTo(o.Path(), nil)
 		if err != nil {
 			return false, err
 		}

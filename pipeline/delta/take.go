@@ -140,7 +140,7 @@ func (o *opener) look(p, name hostpath.Path) (tree.Entry, bool) {
 }
 
 // taken are the lists of what was packed.
-type taken []*stateReader
+type taken []*snapshot.Cursor
 
 func (m *maker) openTaken() (taken, error) {
 	var out taken
@@ -165,7 +165,7 @@ func (t taken) close() {
 func (t taken) find(p hostpath.Path) (*snapshot.Item, error) {
 	var out *snapshot.Item
 	for _, s := range t {
-		i, err := s.upTo(p, func(*snapshot.Item) error { return nil })
+		i, err := s.UpTo(p, nil)
 		if err != nil {
 			return nil, err
 		}

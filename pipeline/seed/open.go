@@ -133,6 +133,9 @@ func (s *Seed) Blobs() []oci.Descriptor {
 	return append(append([]oci.Descriptor{}, s.pages...), s.layers...)
 }
 
+// From is where the seed's blobs are read from.
+func (s *Seed) From() oci.Blobs { return s.blobs }
+
 // Listing opens the listing as text. Its reader ends with io.EOF only when the
 // digest was right. The caller closes it.
 func (s *Seed) Listing(ctx context.Context) (io.ReadCloser, error) {

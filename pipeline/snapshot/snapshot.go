@@ -109,7 +109,7 @@ func (w *Writer) Add(i *Item) error {
 	w.totals.Entries++
 	if i.Type() == tree.Regular {
 		w.totals.Files++
-		if i.Nlink < 2 || !i.link() {
+		if i.Nlink < 2 || !i.Linked() {
 			w.totals.Bytes += i.Size
 		}
 	}
@@ -124,8 +124,8 @@ func (w *Writer) Add(i *Item) error {
 	return err
 }
 
-// link reports whether the line has another path as its first link: field 8.
-func (i *Item) link() bool {
+// Linked reports whether the line has another path as its first link: field 8.
+func (i *Item) Linked() bool {
 	rest := i.line
 	for range 7 {
 		rest = rest[bytes.IndexByte(rest, '\t')+1:]

@@ -65,8 +65,8 @@ func (l *Links) Seen(e Entry) hostpath.Path {
 	return first
 }
 
-// sha256 computes the sum of the content once for all paths.
-func (g *Inode) sha256(compute func() ([32]byte, error)) ([32]byte, error) {
+// Sum computes the sum of the content once for all paths.
+func (g *Inode) Sum(compute func() ([32]byte, error)) ([32]byte, error) {
 	g.once.Do(func() { g.sum, g.err = compute() })
 	return g.sum, g.err
 }

@@ -131,7 +131,7 @@ func (r *treeReader) content(h *Hasher, it item[struct{}], e Entry) ([32]byte, e
 		return h.Sum(r.ctx, it.Dir, it.Name, e)
 	}
 	if g := r.links.Of(e); g != nil {
-		return g.sha256(compute)
+		return g.Sum(compute)
 	}
 	return compute()
 }

@@ -1,0 +1,356 @@
+package copier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/oci"
+	"github.com/statelift/statelift/pipeline/seed"
+	"github.com/statelift/statelift/pipeline/snapshot"
+	"github.com/statelift/statelift/pipeline/tree"
+)
+
+// Wanted is what a directory is to become.
+type Wanted struct {
+	Volume string
+	Seed   string   // digest, for the receipt
+	Deltas []string // digests, for the receipt
+	// Listing calls each with the records of the wanted state, in order, and
+	// fails unless they are what its digest says.
+	Listing func(ctx context.Context, each func(tree.Record) error) error
+	// Proved is like Listing, of a state that the directory was proved to be in at
+	// the moment Mark of its file system; nil when there is none.
+	Proved  func(ctx context.Context, each func(tree.Record) error) error
+	Mark    int64
+	Content Content
+}
+
+// Content tells where the contents of files come from, by their SHA-256.
+type Content interface {
+	// Fetch calls small or large for each content that is wanted, as far as it is
+	// anywhere. They may be called concurrently. What small reads counts only when
+	// Fetch returns nil.
+	Fetch(ctx context.Context, wanted func(sum [32]byte) bool,
+		small func(sum [32]byte, size int64, sparse bool, content io.Reader) error,
+		large func(sum [32]byte, size int64, sparse bool, parts []seed.Part) error) error
+	// Steps are the ways to make a content from others, the last step first: that
+	// content is what the step before makes, or what is to be fetched or found.
+	// There are none for a content that is stored as a whole.
+	Steps(sum [32]byte) []Step
+	// Open opens what a part holds.
+	Open(ctx context.Context, p seed.Part) (io.ReadCloser, error)
+}
+
+// Step makes a content from another one.
+type Step struct {
+	From  [32]byte
+	Size  int64 // of the result
+	Blobs []StepBlob
+}
+
+// StepBlob holds what comes to some places of the file, one after the other;
+// zeros when the part has no digest.
+type StepBlob struct {
+	Part   seed.Part
+	Places []Range
+}
+
+// Range is a part of a file.
+type Range struct{ At, Raw int64 }
+
+// Reconcile makes the directory what is wanted, whatever it is now, as long as it
+// is of this volume: what is as wanted stays, what differs is made again, what is
+// not wanted is removed. It can be called again after it was interrupted anywhere.
+// What the proved state had, and what has an older ctime than its mark since, is
+// not read; everything else is, before and after. The receipt and the listing are
+// as those of [Copy].
+//
+// Nobody else may write into the directory meanwhile.
+func Reconcile(ctx context.Context, w Wanted, dir, listing string, o Options) (_ handoff.Receipt, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("reconcile volume %s in %s: %w", w.Volume, dir, err)
+		}
+	}()
+	r, done, err := newReconciler(w, dir, listing, o)
+	if err != nil {
+		return handoff.Receipt{}, err
+	}
+	defer done()
+	return r.run(ctx, listing)
+}
+
+// Begun reports whether the directory holds more than nothing, or than an
+// interrupted copy of the seed.
+func Begun(dir string, seed oci.Digest) (bool, error) {
+	root, err := openRoot(dir)
+	if err != nil {
+		return false, err
+	}
+	defer root.Close()
+	found, err := inspect(root, seed)
+	if err != nil || found != empty {
+		return found == occupied, err
+	}
+	// The stage alone: a reconciliation of nothing was interrupted.
+	return false, nil
+}
+
+// Check reads the directory as a whole and compares it with what is wanted, as
+// Reconcile does at its end; it changes nothing but the file listing. A difference
+// is no error, the receipt says it.
+func Check(ctx context.Context, w Wanted, dir, listing string, o Options) (handoff.Receipt, error) {
+	w.Proved = nil
+	r, done, err := newReconciler(w, dir, listing, o)
+	if err == nil {
+		defer done()
+		var receipt handoff.Receipt
+		if receipt, err = r.check(ctx, listing); err == nil {
+			return receipt, nil
+		}
+	}
+	return handoff.Receipt{}, fmt.Errorf("proof of volume %s in %s: %w", w.Volume, dir, err)
+}
+
+func (r *reconciler) check(ctx context.Context, listing string) (handoff.Receipt, error) {
+	if err := r.lists(ctx); err != nil {
+		return handoff.Receipt{}, err
+	}
+	if err := r.names(); err != nil {
+		return handoff.Receipt{}, err
+	}
+	r.found = r.file("found")
+	if err := r.look(ctx, r.found, "", 0); err != nil {
+		return handoff.Receipt{}, err
+	}
+	return r.receipt(ctx, listing)
+}
+
+// newReconciler opens the directory. done closes it.
+func newReconciler(w Wanted, dir, listing string, o Options) (_ *reconciler, done func(), err error) {
+	if o, err = o.check(); err != nil {
+		return nil, nil, err
+	}
+	root, err := openRoot(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &reconciler{wanted: w, root: root, options: o, known: &known{}}
+	if r.temp, err = os.MkdirTemp(filepath.Dir(listing), ".reconcile-"); err != nil {
+		root.Close()
+		return nil, nil, err
+	}
+	return r, func() {
+		root.Close()
+		os.RemoveAll(r.temp)
+	}, nil
+}
+
+// reconciler works on one directory.
+type reconciler struct {
+	wanted  Wanted
+	root    *os.File
+	temp    string
+	options Options
+	known   *known
+	top     map[string]bool // names right in the root
+	lost    bool            // lost+found is there, and not of the volume
+
+	tree   tree.Totals // as wanted
+	got    tree.Totals // as found the last time
+	carry  carried
+	found  string // file with the snapshot of the last look
+	marked int64
+}
+
+// carried counts what was not read.
+type carried struct{ files, bytes int64 }
+
+func (r *reconciler) file(name string) string { return filepath.Join(r.temp, name) }
+
+// tries is how often everything is mended: what turned out wrong is made anew
+// once.
+const tries = 2
+
+func (r *reconciler) run(ctx context.Context, listing string) (handoff.Receipt, error) {
+	if err := r.lists(ctx); err != nil {
+		return handoff.Receipt{}, err
+	}
+	if err := r.ours(); err != nil {
+		return handoff.Receipt{}, err
+	}
+	prior, since := "", int64(0)
+	if r.wanted.Proved != nil {
+		prior, since = r.file("proved"), r.wanted.Mark
+	}
+	for n, tried := 0, 0; ; n++ {
+		mark, err := markOf(ctx, r.root)
+		if err != nil {
+			return handoff.Receipt{}, err
+		}
+		found := r.file(fmt.Sprintf("found-%d", n%2))
+		if err := r.look(ctx, found, prior, since); err != nil {
+			return handoff.Receipt{}, err
+		}
+		r.found, r.marked = found, mark
+		prior, since = found, mark
+		if r.got.Digest == r.tree.Digest || tried == tries {
+			break
+		}
+		more, err := r.mend(ctx, tried > 0)
+		if err != nil {
+			return handoff.Receipt{}, err
+		}
+		if !more {
+			tried++
+		}
+	}
+	if err := unix.Syncfs(int(r.root.Fd())); err != nil {
+		return handoff.Receipt{}, fmt.Errorf("flush: %w", err)
+	}
+	return r.receipt(ctx, listing)
+}
+
+// lists writes down what is wanted and what was proved, without what is not
+// compared.
+func (r *reconciler) lists(ctx context.Context) error {
+	one := func(name string, listing func(context.Context, func(tree.Record) error) error) (tree.Totals, error) {
+		f, err := os.OpenFile(r.file(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return tree.Totals{}, err
+		}
+		defer f.Close()
+		out := snapshot.NewWriter(f)
+		err = listing(ctx, func(rec tree.Record) error {
+			if reservedPath(rec.Path) && rec.Path != hostpath.Root {
+				return fmt.Errorf("%s: a copy under way needs this name: %w", rec.Path, seed.ErrFormat)
+			}
+			rec.Xattrs = r.options.compared(rec.Xattrs)
+			item := snapshot.Of(rec, nil)
+			item.Ctime = math.MinInt64
+			return out.Add(&item)
+		})
+		if err != nil {
+			return tree.Totals{}, err
+		}
+		totals, err := out.Close()
+		return totals, errors.Join(err, f.Close())
+	}
+	var err error
+	if r.tree, err = one("wanted", r.wanted.Listing); err != nil {
+		return err
+	}
+	if r.wanted.Proved != nil {
+		_, err = one("proved", r.wanted.Proved)
+	}
+	return err
+}
+
+// names collects what belongs right into the root, and looks whether lost+found
+// does.
+func (r *reconciler) names() error {
+	r.top = map[string]bool{}
+	lists := []string{"wanted"}
+	if r.wanted.Proved != nil {
+		lists = append(lists, "proved")
+	}
+	for _, list := range lists {
+		if err := r.topNames(list, r.top); err != nil {
+			return err
+		}
+	}
+	r.lost = !r.top[lostFound.Rel()] && untouched(r.root, lostFound.Rel())
+	return nil
+}
+
+// ours makes sure that the directory is one of this volume: at least one name in
+// it is. (A directory of something else would be emptied.)
+func (r *reconciler) ours() error {
+	if err := r.names(); err != nil {
+		return err
+	}
+	filled, ours := false, len(r.top) == 0
+	err := eachName(r.root, func(name string) error {
+		if r.lost && name == lostFound.Rel() {
+			return nil
+		}
+		filled = true
+		ours = ours || r.top[name] || reserved(name)
+		return nil
+	})
+	if err == nil && filled && !ours {
+		err = fmt.Errorf("%w: nothing in it is of the volume", ErrOccupied)
+	}
+	return err
+}
+
+func (r *reconciler) topNames(list string, names map[string]bool) error {
+	in, err := snapshot.OpenFile(r.file(list))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	for {
+		i, err := in.Take()
+		if err != nil || i == nil {
+			return err
+		}
+		if i.Path() != hostpath.Root && i.Path().Dir() == hostpath.Root {
+			names[i.Path().Base()] = true
+		}
+	}
+}
+
+// receipt says what was found.
+func (r *reconciler) receipt(ctx context.Context, listing string) (handoff.Receipt, error) {
+	notCompared := slices.Clone(r.options.NotCompared)
+	if r.lost && !slices.Contains(notCompared, string(lostFound)) {
+		notCompared = append(notCompared, string(lostFound))
+	}
+	out := handoff.Receipt{
+		Version: ReceiptVersion, Volume: r.wanted.Volume, Seed: r.wanted.Seed, Deltas: r.wanted.Deltas,
+		SourceTree: r.tree.Digest, CopyTree: r.got.Digest, Proved: r.tree.Digest == r.got.Digest,
+		Entries: r.got.Entries, Files: r.got.Files, Bytes: r.got.Bytes,
+		Listing: filepath.Base(listing), ListingSHA: r.got.Digest,
+		Differences: []handoff.Difference{}, NotCompared: notCompared,
+		Carried: r.carry.files, CarriedBytes: r.carry.bytes, Mark: r.marked,
+	}
+	err := replace(listing, func(w io.Writer) error {
+		lines, err := snapshot.Lines(r.found)
+		if err != nil {
+			return err
+		}
+		defer lines.Close()
+		_, err = io.Copy(w, lines)
+		return err
+	})
+	if err != nil || out.Proved {
+		return out, err
+	}
+	want, err := snapshot.Lines(r.file("wanted"))
+	if err != nil {
+		return out, err
+	}
+	defer want.Close()
+	have, err := snapshot.Lines(r.found)
+	if err != nil {
+		return out, err
+	}
+	defer have.Close()
+	return out, tree.Diff(ctx, tree.NewReader(want), tree.NewReader(have), func(d tree.Difference) {
+		out.DifferenceCount++
+		if len(out.Differences) < maxDifferences {
+			out.Differences = append(out.Differences, handoff.Difference(d))
+		}
+	})
+}

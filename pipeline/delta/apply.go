@@ -1,0 +1,198 @@
+package delta
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/statelift/statelift/pipeline/copier"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/oci"
+	"github.com/statelift/statelift/pipeline/seed"
+	"github.com/statelift/statelift/pipeline/tree"
+)
+
+// Apply makes a directory what the volume is after all deltas, whatever state in
+// between it is in: an empty one is filled from the seed first. See
+// [copier.Reconcile] for what is read and what is carried over, and for errors.
+func Apply(ctx context.Context, o ApplyOptions) (handoff.Receipt, error) {
+	c := chain{o.Seed, o.Deltas}
+	if err := c.check(); err != nil {
+		return handoff.Receipt{}, err
+	}
+	proof := o.Proof
+	begun, err := copier.Begun(o.Dir, o.Seed.Manifest.Digest)
+	if err != nil {
+		return handoff.Receipt{}, err
+	}
+	if !begun {
+		receipt, err := copier.Copy(ctx, o.Seed, o.Dir, o.Listing, o.Copy)
+		if err != nil {
+			return receipt, err
+		}
+		proof = ProofOf(receipt)
+	}
+	w, err := o.wanted(ctx, c, proof)
+	if err != nil {
+		return handoff.Receipt{}, err
+	}
+	return copier.Reconcile(ctx, w, o.Dir, o.Listing, o.Copy)
+}
+
+func (o *ApplyOptions) wanted(ctx context.Context, c chain, proof Proof) (copier.Wanted, error) {
+	n := len(c.deltas)
+	store, err := openContents(ctx, c)
+	if err != nil {
+		return copier.Wanted{}, err
+	}
+	w := copier.Wanted{
+		Volume: c.seed.Config.Volume, Seed: string(c.seed.Manifest.Digest), Content: store,
+		Listing: func(ctx context.Context, each func(tree.Record) error) error { return c.listing(ctx, n, each) },
+	}
+	for _, d := range c.deltas {
+		w.Deltas = append(w.Deltas, string(d.Manifest.Digest))
+	}
+	if at, ok := c.at(proof.Newest); ok && proof.Mark != 0 {
+		w.Mark = proof.Mark
+		w.Proved = func(ctx context.Context, each func(tree.Record) error) error { return c.listing(ctx, at, each) }
+	}
+	return w, nil
+}
+
+// Prove reads the directory as a whole and compares it with the volume after all
+// deltas; it changes nothing but the listing.
+func Prove(ctx context.Context, o ApplyOptions) (handoff.Receipt, error) {
+	c := chain{o.Seed, o.Deltas}
+	if err := c.check(); err != nil {
+		return handoff.Receipt{}, err
+	}
+	w, err := o.wanted(ctx, c, Proof{})
+	if err != nil {
+		return handoff.Receipt{}, err
+	}
+	return copier.Check(ctx, w, o.Dir, o.Listing, o.Copy)
+}
+
+// contents finds contents in a seed and its deltas.
+type contents struct {
+	seeds   []*seed.Seed // newest first
+	blobs   oci.Blobs
+	patches map[[32]byte]patched // by what they make
+	workers int
+}
+
+type patched struct {
+	*Patch
+	size int64
+}
+
+// openContents reads which contents are patches of others.
+func openContents(ctx context.Context, c chain) (*contents, error) {
+	out := &contents{patches: map[[32]byte]patched{}, workers: 4, blobs: c.seed.From()}
+	for _, d := range c.deltas {
+		out.seeds = append(out.seeds, d.contents...)
+		err := d.each(ctx, func(ch *change) error {
+			if ch.patch != nil {
+				out.patches[ch.record.SHA256] = patched{ch.patch, ch.record.Size}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Reverse(out.seeds)
+	out.seeds = append(out.seeds, c.seed)
+	return out, nil
+}
+
+// Open is for [copier.Content].
+func (c *contents) Open(ctx context.Context, p seed.Part) (io.ReadCloser, error) {
+	return p.Open(ctx, c.blobs)
+}
+
+// Steps is for [copier.Content].
+func (c *contents) Steps(sum [32]byte) []copier.Step {
+	var out []copier.Step
+	seen := map[[32]byte]bool{}
+	for {
+		p, ok := c.patches[sum]
+		if !ok || seen[sum] { // a content that came back is no patch of itself
+			return out
+		}
+		seen[sum] = true
+		s := copier.Step{Size: p.size}
+		sum, _ = p.base()
+		s.From = sum
+		for _, b := range p.Blobs {
+			blob := copier.StepBlob{Part: b.Part}
+			for _, r := range b.Runs {
+				blob.Places = append(blob.Places, copier.Range{At: r.At, Raw: r.Raw})
+			}
+			s.Blobs = append(s.Blobs, blob)
+		}
+		out = append(out, s)
+	}
+}
+
+// Fetch is for [copier.Content].
+func (c *contents) Fetch(ctx context.Context, wanted func([32]byte) bool,
+	small func([32]byte, int64, bool, io.Reader) error, large func([32]byte, int64, bool, []seed.Part) error,
+) error {
+	for _, s := range c.seeds {
+		group, gctx := errgroup.WithContext(ctx)
+		group.SetLimit(c.workers)
+		for u, err := range s.Units(gctx) {
+			if err != nil {
+				return err
+			}
+			if !c.any(&u, wanted) {
+				continue
+			}
+			group.Go(func() error { return c.unit(gctx, s, &u, wanted, small, large) })
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *contents) any(u *seed.Filled, wanted func([32]byte) bool) bool {
+	return slices.ContainsFunc(u.Records, func(r tree.Record) bool {
+		return r.Type == tree.Regular && r.Link == "" && wanted(r.SHA256)
+	})
+}
+
+func (c *contents) unit(ctx context.Context, s *seed.Seed, u *seed.Filled, wanted func([32]byte) bool,
+	small func([32]byte, int64, bool, io.Reader) error, large func([32]byte, int64, bool, []seed.Part) error,
+) error {
+	packed := false
+	for i := range u.Records {
+		r := &u.Records[i]
+		if r.Type != tree.Regular || r.Link != "" || !wanted(r.SHA256) {
+			continue
+		}
+		l := u.LargeAt(i)
+		if l == nil {
+			packed = true
+			continue
+		}
+		if err := large(r.SHA256, r.Size, slices.Contains(u.Sparse, i), l.Parts); err != nil {
+			return fmt.Errorf("%s: %w", r.Path, err)
+		}
+	}
+	if !packed {
+		return nil
+	}
+	return s.ReadPack(ctx, u, func(i int, content io.Reader) error {
+		r := &u.Records[i]
+		if !wanted(r.SHA256) {
+			return nil
+		}
+		return small(r.SHA256, r.Size, slices.Contains(u.Sparse, i), content)
+	})
+}
