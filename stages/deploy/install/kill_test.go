@@ -22,6 +22,7 @@ func TestKilled(t *testing.T) {
 	seed := time.Now().UnixNano()
 	t.Logf("random numbers from %d", seed)
 	random := rand.New(rand.NewPCG(uint64(seed), 0))
+	killed := 0
 	for n := range kills {
 		cmd := l.command(t, "run", "-w", l.workspace)
 		if err := cmd.Start(); err != nil {
@@ -35,10 +36,14 @@ func TestKilled(t *testing.T) {
 		case <-time.After(time.Duration(200+random.IntN(4000)) * time.Millisecond):
 			cmd.Process.Kill()
 			<-ended
+			killed++
 		}
 		if n%3 == 1 {
 			l.Try("", "-n", l.namespace, "delete", "pod", "--all", "--wait=false", "--grace-period=0", "--force")
 		}
+	}
+	if killed == 0 {
+		t.Error("each run came to its end before it was killed")
 	}
 	l.statelift(t, "run", "-w", l.workspace)
 	l.noCredentials(t)
