@@ -89,7 +89,7 @@ func OpenCarrier(ctx context.Context, p Place, o Options) (Carrier, error) {
 
 // OpenSeed opens the seed whose manifest has the digest.
 func OpenSeed(ctx context.Context, r Reader, d oci.Digest) (*seed.Seed, error) {
-	desc, err := describe(ctx, r, d)
+	desc, err := Describe(ctx, r, d)
 	if err != nil {
 		return nil, fmt.Errorf("seed %s in %s: %w", d, r, err)
 	}
@@ -100,8 +100,8 @@ func OpenSeed(ctx context.Context, r Reader, d oci.Digest) (*seed.Seed, error) {
 	return s, nil
 }
 
-// describe completes the digest of a manifest: an image manifest, or an index.
-func describe(ctx context.Context, r Reader, d oci.Digest) (oci.Descriptor, error) {
+// Describe completes the digest of a manifest: an image manifest, or an index.
+func Describe(ctx context.Context, r Reader, d oci.Digest) (oci.Descriptor, error) {
 	if _, err := d.Hex(); err != nil {
 		return oci.Descriptor{}, err
 	}

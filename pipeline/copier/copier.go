@@ -173,7 +173,7 @@ func (c *Copying) Prove(ctx context.Context, listing string) (_ handoff.Receipt,
 	if c.found == occupied {
 		return c.adopt(ctx, listing)
 	}
-	receipt, err := prove(ctx, c.seed, c.root, listing, c.options)
+	receipt, err := c.proveMarked(ctx, listing)
 	if err == nil && !receipt.Proved && c.found == marked {
 		// What looked finished was not, as after a power cut: write it all.
 		c.trust = false
@@ -184,9 +184,20 @@ func (c *Copying) Prove(ctx context.Context, listing string) (_ handoff.Receipt,
 		if err := c.Flush(); err != nil {
 			return handoff.Receipt{}, err
 		}
-		receipt, err = prove(ctx, c.seed, c.root, listing, c.options)
+		receipt, err = c.proveMarked(ctx, listing)
 	}
 	c.proved = err == nil && receipt.Proved
+	return receipt, err
+}
+
+// proveMarked is prove after a mark that tells later what was touched since.
+func (c *Copying) proveMarked(ctx context.Context, listing string) (handoff.Receipt, error) {
+	mark, err := markOf(ctx, c.root)
+	if err != nil {
+		return handoff.Receipt{}, err
+	}
+	receipt, err := prove(ctx, c.seed, c.root, listing, c.options)
+	receipt.Mark = mark
 	return receipt, err
 }
 
@@ -239,7 +250,7 @@ func dressRoot(ctx context.Context, s *seed.Seed, root *os.File) error {
 // adopt proves a directory that is full already: a run was killed right before
 // its end, or the copy was made and is asked for again.
 func (c *Copying) adopt(ctx context.Context, listing string) (handoff.Receipt, error) {
-	receipt, err := prove(ctx, c.seed, c.root, listing, c.options)
+	receipt, err := c.proveMarked(ctx, listing)
 	if err != nil {
 		return receipt, err
 	}
@@ -248,7 +259,7 @@ func (c *Copying) adopt(ctx context.Context, listing string) (handoff.Receipt, e
 		if err := dressRoot(ctx, c.seed, c.root); err != nil {
 			return receipt, err
 		}
-		if receipt, err = prove(ctx, c.seed, c.root, listing, c.options); err != nil {
+		if receipt, err = c.proveMarked(ctx, listing); err != nil {
 			return receipt, err
 		}
 	}
