@@ -18,6 +18,7 @@ import (
 	"github.com/statelift/statelift/pipeline/carrier"
 	"github.com/statelift/statelift/pipeline/copier"
 	"github.com/statelift/statelift/pipeline/decisions"
+	"github.com/statelift/statelift/pipeline/delta"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/seed"
@@ -33,6 +34,9 @@ type copyOptions struct {
 	check       bool
 	shard       string
 	shards      int
+	deltas      []string
+	proved      string
+	prove       string
 	notCompared []string
 	workers     int
 	memory      string
@@ -51,6 +55,11 @@ that a lift makes in a cluster run this; a person rarely needs it.
 A copy that was stopped goes on; a directory that holds the whole copy already is
 proved again. Every blob's digest is verified on the way.
 
+With --delta, given once for each delta since the seed in their order, the
+directory becomes what the volume was at the last of them, whatever state in
+between it is in. What --proved says was proved before, and the file system says
+nobody touched since, is not read back again.
+
 With --shard it does one of several shares of the work, side by side with the
 others, and proves nothing: the same command without --shard, run when no shard
 runs any more, does what is left and proves all of it. --shards N takes the shard's
@@ -67,6 +76,7 @@ Standard output has a line "progress: {JSON}" every two seconds, and at the end 
 line "receipt: {JSON}", or "shard: {JSON}" for a shard. A short form of the receipt is written to the file
 --termination-log when that is there, for Kubernetes.`,
 		Example: `  statelift copy --seed registry:registry.example/lift/seeds@sha256:4f1c… --to /volume
+  statelift copy --seed registry:registry.example/lift/seeds@sha256:4f1c… --delta sha256:77ab… --to /volume
   statelift copy --check --seed dir:statelift/seeds@sha256:4f1c… --to statelift/volumes/data`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -81,6 +91,9 @@ line "receipt: {JSON}", or "shard: {JSON}" for a shard. A short form of the rece
 	f.StringVar(&o.to, "to", "", "the directory to fill; it must exist")
 	f.StringVar(&o.volume, "volume", "", "the volume that the seed must be of")
 	f.BoolVar(&o.check, "check", false, "only prove what is there; nothing is written, the directory may be read-only")
+	f.StringSliceVar(&o.deltas, "delta", nil, "digest of a delta at the same place, once for each since the seed, in their order")
+	f.StringVar(&o.proved, "proved", "", "what was proved of the directory last, as sha256:HEX@MARK: the newest delta, or the seed, and markNanoseconds of that receipt")
+	f.StringVar(&o.prove, "prove", proveTouched, "what is read back with --delta: \""+proveTouched+"\", what was written or touched since --proved, or \""+proveAll+"\"")
 	f.StringVar(&o.shard, "shard", "", "do one share of the work only: I/N, with I from 0 to N-1")
 	f.IntVar(&o.shards, "shards", 0, "as --shard, of so many, with the number from JOB_COMPLETION_INDEX")
 	f.StringSliceVar(&o.notCompared, "not-compared", nil, "extended attributes that the file system there cannot hold or sets itself, as patterns (security.selinux)")
@@ -120,7 +133,11 @@ func (g *globals) copy(ctx context.Context, o copyOptions) error {
 	if shard != nil {
 		return g.share(ctx, s, *shard, o)
 	}
-	receipt, err := g.fill(ctx, s, o)
+	deltas, err := o.open(ctx, from)
+	if err != nil {
+		return o.advise(err)
+	}
+	receipt, err := g.fill(ctx, s, deltas, o)
 	if err != nil {
 		return o.advise(err)
 	}
@@ -133,6 +150,29 @@ func (g *globals) copy(ctx context.Context, o copyOptions) error {
 	return nil
 }
 
+// What --prove can be.
+const (
+	proveTouched = "touched"
+	proveAll     = "all"
+)
+
+// open opens the deltas.
+func (o copyOptions) open(ctx context.Context, from carrier.Reader) ([]*delta.Delta, error) {
+	var out []*delta.Delta
+	for _, digest := range o.deltas {
+		d, err := carrier.Describe(ctx, from, oci.Digest(digest))
+		if err != nil {
+			return nil, fmt.Errorf("delta %s in %s: %w", digest, from, err)
+		}
+		open, err := delta.Open(ctx, from, d)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", from, err)
+		}
+		out = append(out, open)
+	}
+	return out, nil
+}
+
 // valid checks the flags, and sets the bound of memory. The shard is nil for the
 // whole copy.
 func (o copyOptions) valid() (*copier.Shard, error) {
@@ -143,6 +183,13 @@ func (o copyOptions) valid() (*copier.Shard, error) {
 		return nil, errUsage{errors.New("--shard and --shards are two ways to say the same: give one")}
 	case o.check && (o.shard != "" || o.shards != 0):
 		return nil, errUsage{errors.New("--check proves the whole: it has no shards")}
+	case len(o.deltas) > 0 && (o.shard != "" || o.shards != 0):
+		return nil, errUsage{errors.New("--delta comes after the shards: it has none")}
+	case o.prove != proveTouched && o.prove != proveAll:
+		return nil, errUsage{fmt.Errorf("--prove %q: it is %q or %q", o.prove, proveTouched, proveAll)}
+	}
+	if _, err := delta.ParseProof(o.proved); err != nil {
+		return nil, errUsage{fmt.Errorf("--proved: %w", err)}
 	}
 	if err := o.boundMemory(); err != nil {
 		return nil, err
@@ -187,15 +234,31 @@ func (o copyOptions) options(t *ticker) copier.Options {
 }
 
 // fill makes and proves the copy, or proves it only.
-func (g *globals) fill(ctx context.Context, s *seed.Seed, o copyOptions) (handoff.Receipt, error) {
+func (g *globals) fill(ctx context.Context, s *seed.Seed, deltas []*delta.Delta, o copyOptions) (handoff.Receipt, error) {
 	temp, err := os.MkdirTemp("", "statelift-copy-")
 	if err != nil {
 		return handoff.Receipt{}, fmt.Errorf("a place for the listing: %w", err)
 	}
 	defer os.RemoveAll(temp)
-	ticker := newTicker(g.out, s.Config.Bytes)
+	total := s.Config.Bytes
+	for _, d := range deltas {
+		total = d.Config.Bytes
+	}
+	ticker := newTicker(g.out, total)
 	defer ticker.stop()
 	listing := filepath.Join(temp, s.Config.Volume+".listing")
+	if len(deltas) > 0 {
+		apply := delta.ApplyOptions{Dir: o.to, Listing: listing, Seed: s, Deltas: deltas, Copy: o.options(ticker)}
+		if o.check {
+			return delta.Prove(ctx, apply)
+		}
+		if o.prove != proveAll {
+			if apply.Proof, err = delta.ParseProof(o.proved); err != nil {
+				return handoff.Receipt{}, err
+			}
+		}
+		return delta.Apply(ctx, apply)
+	}
 	if o.check {
 		return copier.Prove(ctx, s, o.to, listing, o.options(ticker))
 	}

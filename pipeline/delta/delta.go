@@ -1,6 +1,11 @@
 package delta
 
 import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
 	"github.com/statelift/statelift/pipeline/copier"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
@@ -61,6 +66,31 @@ type ApplyOptions struct {
 type Proof struct {
 	Newest oci.Digest
 	Mark   int64
+}
+
+// String is the form that ParseProof reads: DIGEST@MARK.
+func (p Proof) String() string {
+	if p.Mark == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s@%d", p.Newest, p.Mark)
+}
+
+// ParseProof reads a proof; "" is the zero one.
+func ParseProof(text string) (Proof, error) {
+	if text == "" {
+		return Proof{}, nil
+	}
+	digest, mark, ok := strings.Cut(text, "@")
+	p := Proof{Newest: oci.Digest(digest)}
+	_, err := p.Newest.Hex()
+	if err == nil && ok {
+		p.Mark, err = strconv.ParseInt(mark, 10, 64)
+	}
+	if err != nil || !ok || p.Mark <= 0 {
+		return Proof{}, errors.Join(fmt.Errorf("%q is not sha256:HEX@NANOSECONDS", text), err)
+	}
+	return p, nil
 }
 
 // ProofOf is the proof in a receipt, zero when there is none.
