@@ -22,9 +22,9 @@ const (
 	scratchVolume = "statelift-scratch"
 	adminVolume   = "statelift-admin"
 
-	programAt = "/statelift/program"
-	scratchAt = "/statelift/scratch"
-	adminAt   = "/statelift/admin"
+	programAt = "/.statelift/program"
+	scratchAt = "/.statelift/scratch"
+	adminAt   = "/.statelift/admin"
 )
 
 // makeExternal makes what stands for a workload whose data live in a server
