@@ -33,6 +33,9 @@ type Wanted struct {
 	Proved  func(ctx context.Context, each func(tree.Record) error) error
 	Mark    int64
 	Content Content
+	// Names are those right in the root that the volume had at any time: a
+	// directory with none of them is one of something else.
+	Names map[string]bool
 }
 
 // Content tells where the contents of files come from, by their SHA-256.
@@ -126,9 +129,6 @@ func (r *reconciler) check(ctx context.Context, listing string) (handoff.Receipt
 	if err := r.lists(ctx); err != nil {
 		return handoff.Receipt{}, err
 	}
-	if err := r.names(); err != nil {
-		return handoff.Receipt{}, err
-	}
 	r.found = r.file("found")
 	if err := r.look(ctx, r.found, "", 0); err != nil {
 		return handoff.Receipt{}, err
@@ -163,8 +163,7 @@ type reconciler struct {
 	temp    string
 	options Options
 	known   *known
-	top     map[string]bool // names right in the root
-	lost    bool            // lost+found is there, and not of the volume
+	lost    bool // lost+found is there, and not of the volume
 
 	tree   tree.Totals // as wanted
 	got    tree.Totals // as found the last time
@@ -224,6 +223,7 @@ func (r *reconciler) run(ctx context.Context, listing string) (handoff.Receipt, 
 // lists writes down what is wanted and what was proved, without what is not
 // compared.
 func (r *reconciler) lists(ctx context.Context) error {
+	lost := false
 	one := func(name string, listing func(context.Context, func(tree.Record) error) error) (tree.Totals, error) {
 		f, err := os.OpenFile(r.file(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
@@ -232,6 +232,7 @@ func (r *reconciler) lists(ctx context.Context) error {
 		defer f.Close()
 		out := snapshot.NewWriter(f)
 		err = listing(ctx, func(rec tree.Record) error {
+			lost = lost || rec.Path == lostFound
 			if reservedPath(rec.Path) && rec.Path != hostpath.Root {
 				return fmt.Errorf("%s: a copy under way needs this name: %w", rec.Path, seed.ErrFormat)
 			}
@@ -250,65 +251,29 @@ func (r *reconciler) lists(ctx context.Context) error {
 	if r.tree, err = one("wanted", r.wanted.Listing); err != nil {
 		return err
 	}
+	r.lost = !lost && untouched(r.root, lostFound.Rel())
 	if r.wanted.Proved != nil {
 		_, err = one("proved", r.wanted.Proved)
 	}
 	return err
 }
 
-// names collects what belongs right into the root, and looks whether lost+found
-// does.
-func (r *reconciler) names() error {
-	r.top = map[string]bool{}
-	lists := []string{"wanted"}
-	if r.wanted.Proved != nil {
-		lists = append(lists, "proved")
-	}
-	for _, list := range lists {
-		if err := r.topNames(list, r.top); err != nil {
-			return err
-		}
-	}
-	r.lost = !r.top[lostFound.Rel()] && untouched(r.root, lostFound.Rel())
-	return nil
-}
-
 // ours makes sure that the directory is one of this volume: at least one name in
 // it is. (A directory of something else would be emptied.)
 func (r *reconciler) ours() error {
-	if err := r.names(); err != nil {
-		return err
-	}
-	filled, ours := false, len(r.top) == 0
+	filled, ours := false, len(r.wanted.Names) == 0
 	err := eachName(r.root, func(name string) error {
 		if r.lost && name == lostFound.Rel() {
 			return nil
 		}
 		filled = true
-		ours = ours || r.top[name] || reserved(name)
+		ours = ours || r.wanted.Names[name] || reserved(name)
 		return nil
 	})
 	if err == nil && filled && !ours {
 		err = fmt.Errorf("%w: nothing in it is of the volume", ErrOccupied)
 	}
 	return err
-}
-
-func (r *reconciler) topNames(list string, names map[string]bool) error {
-	in, err := snapshot.OpenFile(r.file(list))
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	for {
-		i, err := in.Take()
-		if err != nil || i == nil {
-			return err
-		}
-		if i.Path() != hostpath.Root && i.Path().Dir() == hostpath.Root {
-			names[i.Path().Base()] = true
-		}
-	}
 }
 
 // receipt says what was found.

@@ -55,6 +55,9 @@ func (o *ApplyOptions) wanted(ctx context.Context, c chain, proof Proof) (copier
 	for _, d := range c.deltas {
 		w.Deltas = append(w.Deltas, string(d.Manifest.Digest))
 	}
+	if w.Names, err = c.names(ctx); err != nil {
+		return copier.Wanted{}, err
+	}
 	if at, ok := c.at(proof.Newest); ok && proof.Mark != 0 {
 		w.Mark = proof.Mark
 		w.Proved = func(ctx context.Context, each func(tree.Record) error) error { return c.listing(ctx, at, each) }

@@ -55,6 +55,29 @@ func (c chain) at(newest oci.Digest) (n int, ok bool) {
 	return 0, false
 }
 
+// names are those right in the root that the volume had at any time.
+func (c chain) names(ctx context.Context) (map[string]bool, error) {
+	names := map[string]bool{}
+	add := func(p hostpath.Path) {
+		if p != hostpath.Root && p.Dir() == hostpath.Root {
+			names[p.Base()] = true
+		}
+	}
+	err := c.listing(ctx, 0, func(r tree.Record) error {
+		add(r.Path)
+		return nil
+	})
+	for _, d := range c.deltas {
+		if err == nil {
+			err = d.each(ctx, func(ch *change) error {
+				add(ch.path)
+				return nil
+			})
+		}
+	}
+	return names, err
+}
+
 // listing calls each with the records after n deltas, in order. It fails unless
 // they are what the tree digest says: only then is what was called for right.
 func (c chain) listing(ctx context.Context, n int, each func(tree.Record) error) error {
