@@ -133,10 +133,13 @@ func (r *Runner) perform(ctx context.Context, s Stage, why string) (incomplete [
 	return e.Incomplete, nil
 }
 
-func (r *Runner) env(s Stage) *Env {
+func (r *Runner) env(s Stage) *Env { return r.EnvOf(s.Name) }
+
+// EnvOf is what a stage of that name gets, also one that is no stage of a run.
+func (r *Runner) EnvOf(stage string) *Env {
 	env := r.Env
-	env.Log = env.Log.With("stage", s.Name)
-	env.Ledger = r.Ledgers(s.Name)
+	env.Log = env.Log.With("stage", stage)
+	env.Ledger, env.Ledgers = r.Ledgers(stage), r.Ledgers
 	return &env
 }
 

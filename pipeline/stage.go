@@ -52,6 +52,8 @@ type Env struct {
 	Workspace workspace.Workspace
 	Ledger    Ledger
 	Progress  Progress
+	// Ledgers are those of the other stages, by name.
+	Ledgers func(stage string) Ledger
 }
 
 // Ledger remembers what the far side confirmed, by stage. It survives kills:

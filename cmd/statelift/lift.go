@@ -50,6 +50,7 @@ func (r request) held() bool { return r.Hold != nil && *r.Hold }
 type lift struct {
 	ws      workspace.Workspace
 	request request
+	deps    stages.Deps
 	runner  *pipeline.Runner
 	close   []func() error
 }
@@ -122,6 +123,7 @@ func (g *globals) open(ctx context.Context, req request) (_ *lift, err error) {
 	deps.ProveVolumes = g.proveVolumes
 	// What could not be taken along may be as it should be by now.
 	deps.LookAgain = deps.LookAgain || incomplete(l.ws, deps)
+	l.deps = deps
 	l.runner = g.runner(l, deps, ledgers, bar, io.MultiWriter(bar, logFile))
 	return l, nil
 }
@@ -169,7 +171,7 @@ func (g *globals) runner(l *lift, deps stages.Deps, ledgers *pipeline.Ledgers, b
 	logger := g.logger(log)
 	return &pipeline.Runner{
 		Stages: stages.All(deps), Granted: granted, Version: programVersion(),
-		Env:     pipeline.Env{Log: logger, Workspace: l.ws, Progress: bar},
+		Env:     pipeline.Env{Log: logger, Workspace: l.ws, Progress: bar, Ledgers: ledgers.Of},
 		Ledgers: ledgers.Of,
 		Observe: func(e pipeline.Event) { observe(logger, e) },
 	}

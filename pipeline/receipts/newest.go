@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -12,48 +13,66 @@ import (
 	"github.com/statelift/statelift/pipeline/workspace"
 )
 
+// ErrOther is wrapped when a receipt is not there any more, or is another one
+// than was recorded.
+var ErrOther = errors.New("is not the receipt that was recorded")
+
 // Newest reads the receipt of a volume as it is after the last sync round, and
-// after the first copy when there was none. One that somebody changed is an error.
+// after the first copy when there was none: the one that the last of both wrote.
+// One that is gone, that somebody changed, or that is of an earlier round, is
+// ErrOther.
 func Newest(w workspace.Workspace, volume string) (r handoff.Receipt, err error) {
-	file, err := newest(w, volume)
+	known, deltas, err := recorded(w, volume)
 	if err != nil {
 		return r, err
 	}
-	name := w.Path(workspace.Receipts, file.File)
+	name := w.Path(workspace.Receipts, file(volume))
 	data, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return r, fmt.Errorf("receipt: %w: %w", err, ErrOther)
+	}
 	if err != nil {
 		return r, fmt.Errorf("receipt: %w", err)
 	}
-	if oci.Sum(data) != file.SHA256 {
-		return r, fmt.Errorf("%s is another one than that of the last round", name)
+	sum := oci.Sum(data)
+	if !slices.ContainsFunc(known, func(f handoff.ReceiptFile) bool { return f.SHA256 == sum }) {
+		return r, fmt.Errorf("%s %w", name, ErrOther)
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return r, fmt.Errorf("%s: %w", name, err)
 	}
+	if !slices.Equal(r.Deltas, deltas) {
+		return r, fmt.Errorf("%s is of an earlier round: it %w", name, ErrOther)
+	}
 	return r, nil
 }
 
-// newest names the receipt.
-func newest(w workspace.Workspace, volume string) (handoff.ReceiptFile, error) {
+// recorded names the receipts that the last round and the last deploy wrote, and
+// the deltas of the newest state.
+func recorded(w workspace.Workspace, volume string) (known []handoff.ReceiptFile, deltas []string, err error) {
 	rounds, err := pipeline.Read(w, handoff.RoundsKey)
 	if err != nil && !errors.Is(err, pipeline.ErrNoHandoff) {
-		return handoff.ReceiptFile{}, err
+		return nil, nil, err
 	}
 	seeds, err := pipeline.Read(w, handoff.SeedsKey)
 	if err != nil {
-		return handoff.ReceiptFile{}, err
-	}
-	if _, _, file := rounds.Of(seeds.Seeds).Newest(volume); file.File != "" {
-		return file, nil
+		return nil, nil, err
 	}
 	copies, err := pipeline.Read(w, handoff.CopiesKey)
 	if err != nil {
-		return handoff.ReceiptFile{}, err
+		return nil, nil, err
+	}
+	_, deltas, newest := rounds.Of(seeds.Seeds).Newest(volume)
+	if newest.File != "" {
+		known = append(known, newest)
 	}
 	for _, f := range copies.Receipts {
 		if f.Volume == volume {
-			return f, nil
+			known = append(known, f)
 		}
 	}
-	return handoff.ReceiptFile{}, fmt.Errorf("volume %s has no receipt", volume)
+	if len(known) == 0 {
+		return nil, nil, fmt.Errorf("volume %s has no receipt", volume)
+	}
+	return known, deltas, nil
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/copier"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/lineage"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/receipts"
-	"github.com/statelift/statelift/pipeline/seed"
 	"github.com/statelift/statelift/pipeline/workspace"
 )
 
@@ -50,7 +50,7 @@ const Target = "rehearsal"
 // whose copy differs; then the error names the volumes and their first
 // differences.
 func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, seeds handoff.Seeds) (handoff.Copies, error) {
-	r := run{Env: env, options: s.options, seeds: map[string]handoff.Seed{}}
+	r := run{Env: env, options: s.options, volumes: plan.Volumes, seeds: map[string]handoff.Seed{}}
 	var err error
 	if r.layout, err = oci.Open(env.Workspace.Path(seeds.Layout)); err != nil {
 		return handoff.Copies{}, err
@@ -59,6 +59,9 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, s
 	for _, sd := range seeds.Seeds {
 		r.seeds[sd.Volume] = sd
 		bytes += sd.Bytes
+	}
+	if r.rounds, err = lineage.Rounds(env.Workspace, seeds); err != nil {
+		return handoff.Copies{}, err
 	}
 	for _, dir := range []string{workspace.Volumes, workspace.Receipts} {
 		if err := os.MkdirAll(env.Workspace.Path(dir), 0o700); err != nil {
@@ -81,26 +84,17 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, s
 }
 
 // DifferError says that a copy is not equal to its seed.
-type DifferError struct {
-	Receipt handoff.Receipt
-}
-
-func (e *DifferError) Error() string {
-	r := e.Receipt
-	first := ""
-	if len(r.Differences) > 0 {
-		first = fmt.Sprintf("; the first is %s: %s (%s at the source, %s in the copy)",
-			r.Differences[0].Path, r.Differences[0].What, r.Differences[0].Source, r.Differences[0].Copy)
-	}
-	return fmt.Sprintf("the copy of volume %s differs in %d ways%s", r.Volume, r.DifferenceCount, first)
-}
+type DifferError = receipts.DifferError
 
 type run struct {
 	*pipeline.Env
 	options Options
 	layout  *oci.Layout
+	volumes []handoff.Volume
 	seeds   map[string]handoff.Seed
+	rounds  handoff.Rounds // since the seeds
 	copies  []*volumeCopy
+	behind  []*lineage.Lineage // of volumes that had rounds
 }
 
 // volumeCopy is one volume on its way.
@@ -145,11 +139,17 @@ func (r *run) start(ctx context.Context, v handoff.Volume) error {
 	if err := r.makeRoom(ctx, v.Name, dir, want.Digest); err != nil {
 		return err
 	}
-	s, err := r.open(ctx, want)
+	l, err := lineage.Open(ctx, r.layout, want, r.rounds)
 	if err != nil {
 		return r.advise(err, dir)
 	}
-	c, err := copier.Start(ctx, s, dir, copier.Options{
+	if len(l.Deltas) > 0 {
+		r.behind = append(r.behind, l)
+		if filled, err := filled(dir); filled || err != nil {
+			return err
+		}
+	}
+	c, err := copier.Start(ctx, l.Seed, dir, copier.Options{
 		Workers: runtime.GOMAXPROCS(0), NotCompared: r.options.NotCompared, Progress: r.Progress.Add, Proved: r.Progress.Add,
 	})
 	if err != nil {
@@ -203,6 +203,7 @@ func (r *run) finish(ctx context.Context) (handoff.Copies, error) {
 	out := handoff.Copies{Target: Target, Receipts: []handoff.ReceiptFile{}}
 	dir := r.Workspace.Path(workspace.Receipts)
 	var differ []error
+	var err error
 	for _, c := range r.copies {
 		if err := c.Release(ctx); err != nil {
 			return handoff.Copies{}, err
@@ -218,6 +219,10 @@ func (r *run) finish(ctx context.Context) (handoff.Copies, error) {
 		if !c.receipt.Proved {
 			differ = append(differ, &DifferError{Receipt: c.receipt})
 		}
+	}
+	out.Receipts, err = r.catchUp(ctx, out.Receipts)
+	if err != nil {
+		return handoff.Copies{}, err
 	}
 	if err := receipts.Prune(dir, out.Receipts); err != nil {
 		return handoff.Copies{}, err
@@ -241,15 +246,4 @@ func flush(dir string) error {
 		return fmt.Errorf("flush %s: %w", dir, err)
 	}
 	return nil
-}
-
-func (r *run) open(ctx context.Context, want handoff.Seed) (*seed.Seed, error) {
-	d, err := seed.Find(r.layout, want.Volume)
-	if err != nil {
-		return nil, err
-	}
-	if string(d.Digest) != want.Digest {
-		return nil, fmt.Errorf("%s has the seed %s of volume %s, not %s: run the stage seed again", r.layout, d.Digest, want.Volume, want.Digest)
-	}
-	return seed.Open(ctx, r.layout, d)
 }

@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/carrier"
@@ -43,42 +40,8 @@ func (s *Stage) Recheck(ctx context.Context, env *pipeline.Env, seeds handoff.Se
 		return "", err
 	}
 	defer from.Close()
-	return what.gone(ctx, from)
+	return what.Gone(ctx, from)
 }
-
-// gone names one blob that the far side does not have.
-func (c *content) gone(ctx context.Context, from carrier.Reader) (string, error) {
-	var (
-		mu    sync.Mutex
-		stale string
-	)
-	group, gctx := errgroup.WithContext(ctx)
-	group.SetLimit(2 * parallel)
-	for _, list := range [][]oci.Descriptor{c.manifests, c.blobs} {
-		for _, d := range list {
-			if gctx.Err() != nil {
-				break
-			}
-			group.Go(func() error {
-				has, err := from.Has(gctx, d.Digest, d.Size)
-				if err != nil || has {
-					return err
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				stale = fmt.Sprintf("%s has no blob %s of volume %s any more", from, d.Digest, c.volume[d.Digest])
-				return errGone
-			})
-		}
-	}
-	err := group.Wait()
-	if errors.Is(err, errGone) {
-		return stale, nil
-	}
-	return "", errors.Join(err, ctx.Err())
-}
-
-var errGone = errors.New("gone")
 
 // imageGone looks for the image's manifest and for everything that it names.
 func (s *Stage) imageGone(ctx context.Context, ref string) (string, error) {

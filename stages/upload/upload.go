@@ -52,10 +52,10 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, seeds handoff.Seeds)
 	if err != nil {
 		return handoff.Upload{}, err
 	}
-	out.Blobs, out.Bytes = what.totals()
+	out.Blobs, out.Bytes = what.Totals()
 	env.Progress.Begin("seeds", "bytes", out.Bytes)
 	defer env.Progress.End()
-	if err := what.send(ctx, env, to); err != nil {
+	if err := what.Send(ctx, to, carrier.Sending{Ledger: env.Ledger, Log: env.Log, Sent: env.Progress.Add}); err != nil {
 		return handoff.Upload{}, err
 	}
 	return out, nil

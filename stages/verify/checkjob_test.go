@@ -5,7 +5,9 @@ import (
 	"slices"
 	"testing"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/cluster"
@@ -49,10 +51,17 @@ func TestCheckJob(t *testing.T) {
 	made := Made{Plan: handoff.Plan{Name: "shop"}, Manifests: handoff.Manifests{
 		Directory: workspace.Manifests, Files: []handoff.ManifestFile{{Name: "job.yaml", Kind: "Job", SHA256: oci.Sum([]byte(copyManifest))}},
 	}}
-	p := prover{run: &run{Env: &pipeline.Env{Workspace: ws}, made: made}, cluster: &cluster.Cluster{Namespace: "ns"}, identity: "id"}
-	job, err := p.checkJob(handoff.Volume{Name: "db"}, handoff.Seed{Digest: "sha256:1"})
+	p := prover{run: &run{Env: &pipeline.Env{Workspace: ws}, made: made}, cluster: &cluster.Cluster{Namespace: "ns"}}
+	u, err := p.checkJob(handoff.Volume{Name: "db"}, handoff.Seed{Digest: "sha256:1"}, []string{"sha256:2"})
 	if err != nil {
 		t.Fatal(err)
+	}
+	var job batchv1.Job
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &job); err != nil {
+		t.Fatal(err)
+	}
+	if args := job.Spec.Template.Spec.Containers[0].Args; !slices.Equal(args, []string{"copy", "--seed", "s@sha256:1", "--volume", "db", "--check", "--delta", "sha256:2"}) {
+		t.Errorf("arguments %q", args)
 	}
 	pod := job.Spec.Template.Spec
 	var claims []string

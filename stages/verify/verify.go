@@ -12,6 +12,7 @@ import (
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/layer/registry"
+	"github.com/statelift/statelift/pipeline/lineage"
 	"github.com/statelift/statelift/pipeline/store"
 	"github.com/statelift/statelift/pipeline/workspace"
 )
@@ -52,6 +53,7 @@ type Made struct {
 	Seeds     handoff.Seeds
 	Upload    handoff.Upload
 	Copies    handoff.Copies
+	Rounds    handoff.Rounds // since the seeds; none without a sync
 	// Incomplete are the reasons of stages that could not take everything
 	// along.
 	Incomplete []string
@@ -71,6 +73,9 @@ func ReadMade(w workspace.Workspace) (Made, error) {
 		read(w, handoff.UploadKey, &m.Upload, &m.Incomplete),
 		read(w, handoff.CopiesKey, &m.Copies, &m.Incomplete),
 	)
+	if err == nil {
+		m.Rounds, err = lineage.Rounds(w, m.Seeds)
+	}
 	return m, err
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline/copier"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/lineage"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/seed"
 	"github.com/statelift/statelift/pipeline/workspace"
@@ -97,13 +98,27 @@ func (r *run) volumes(ctx context.Context) error {
 			r.check(aVolume, v.Name, errors.New("it was not filled: there is no receipt"), "")
 			continue
 		}
-		err = r.volume(ctx, s, want, file)
+		l, err := lineage.Open(ctx, layout, want, r.made.Rounds)
+		if err == nil && l.Receipt.File != "" {
+			r.deltas(ctx, layout, v.Name, l)
+			err = r.afterRounds(ctx, l, want)
+		} else if err == nil {
+			err = r.volume(ctx, s, want, file)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.check(aVolume, v.Name, err, "%d paths with %d bytes read back, tree %s as at the source", want.Entries, want.Bytes, want.Tree)
+		r.check(aVolume, v.Name, err, "%s", r.readBack(want, l))
 	}
 	return nil
+}
+
+// readBack says what was proved of a volume.
+func (r *run) readBack(want handoff.Seed, l *lineage.Lineage) string {
+	if l == nil || l.Receipt.File == "" {
+		return fmt.Sprintf("%d paths with %d bytes read back, tree %s as at the source", want.Entries, want.Bytes, want.Tree)
+	}
+	return fmt.Sprintf("read back after %d rounds, tree %s as at the source", len(r.made.Rounds.Rounds), l.Tree)
 }
 
 // seed reads every blob of a seed. The seed is nil when it cannot be opened.

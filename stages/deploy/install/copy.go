@@ -17,7 +17,13 @@ func (r *run) copy(ctx context.Context, v *volume) error {
 		return err
 	}
 	job := r.job(v, v.job, &v.state.Job)
-	job.Accept = func(ctx context.Context, receipt handoff.Receipt) error { return r.accept(ctx, v, receipt) }
+	job.Accept = func(ctx context.Context, receipt handoff.Receipt) error {
+		l, err := r.open(ctx, v)
+		if err != nil {
+			return err
+		}
+		return l.AcceptSeed(ctx, receipt)
+	}
 	receipt, took, err := r.jobs.Receipt(ctx, job)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/statelift/statelift/pipeline/cluster/await"
 	"github.com/statelift/statelift/pipeline/cluster/copyjob"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/lineage"
 	"github.com/statelift/statelift/pipeline/workspace"
 )
 
@@ -66,18 +67,20 @@ func New(o Options) *Stage { return &Stage{options: o.withDefaults()} }
 // run is one run of the stage.
 type run struct {
 	*pipeline.Env
-	options Options
-	plan    handoff.Plan
-	seeds   map[string]handoff.Seed
-	upload  handoff.Upload
-	cluster *cluster.Cluster
-	owner   *cluster.Owner
-	made    *cluster.Made
-	objects objects
-	jobs    *copyjob.Runner // from the moment on when the cluster is watched
-	bar     *copyjob.Bar
-	held    bool     // no Pod of a workload may start
-	lacking []string // what could not be taken along
+	options   Options
+	plan      handoff.Plan
+	seeds     map[string]handoff.Seed
+	upload    handoff.Upload
+	manifests handoff.Manifests
+	rounds    handoff.Rounds // since the seeds
+	cluster   *cluster.Cluster
+	owner     *cluster.Owner
+	made      *cluster.Made
+	objects   objects
+	jobs      *copyjob.Runner // from the moment on when the cluster is watched
+	bar       *copyjob.Bar
+	held      bool     // no Pod of a workload may start
+	lacking   []string // what could not be taken along
 }
 
 // Run brings everything into the cluster. It returns when all workloads are
@@ -101,9 +104,13 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, s
 
 // connect reads what is to be applied and what was made before.
 func (s *Stage) connect(ctx context.Context, env *pipeline.Env, plan handoff.Plan, seeds handoff.Seeds, manifests handoff.Manifests) (*run, error) {
-	r := &run{Env: env, options: s.options, plan: plan, seeds: map[string]handoff.Seed{}}
+	r := &run{Env: env, options: s.options, plan: plan, seeds: map[string]handoff.Seed{}, manifests: manifests}
 	for _, sd := range seeds.Seeds {
 		r.seeds[sd.Volume] = sd
+	}
+	var err error
+	if r.rounds, err = lineage.Rounds(env.Workspace, seeds); err != nil {
+		return nil, err
 	}
 	identity, err := env.Workspace.Identity()
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/statelift/statelift/pipeline/cluster/fence"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/oci"
+	"github.com/statelift/statelift/pipeline/receipts"
 	"github.com/statelift/statelift/pipeline/workspace"
 )
 
@@ -32,7 +32,14 @@ func (s *Stage) Recheck(ctx context.Context, env *pipeline.Env, plan handoff.Pla
 	if len(out.Transfers) < len(r.objects.transfers) && !r.options.Hold {
 		return "databases are not outside the cluster yet", nil
 	}
-	for _, f := range slices.Concat(out.Receipts, out.Transfers) {
+	for _, f := range out.Receipts {
+		if _, err := receipts.Newest(env.Workspace, f.Volume); errors.Is(err, receipts.ErrOther) {
+			return err.Error(), nil
+		} else if err != nil {
+			return "", err
+		}
+	}
+	for _, f := range out.Transfers {
 		data, err := os.ReadFile(env.Workspace.Path(workspace.Receipts, f.File))
 		if errors.Is(err, os.ErrNotExist) || err == nil && oci.Sum(data) != f.SHA256 {
 			return fmt.Sprintf("the receipt of volume %s is not there any more, or another one", f.Volume), nil

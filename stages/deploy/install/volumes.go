@@ -14,6 +14,7 @@ import (
 	"github.com/statelift/statelift/pipeline/cluster"
 	"github.com/statelift/statelift/pipeline/cluster/copyjob"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/lineage"
 	"github.com/statelift/statelift/pipeline/receipts"
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages/deploy"
@@ -28,6 +29,8 @@ type volume struct {
 	// shards is the Job before it, of a large volume when that was asked for.
 	shards *unstructured.Unstructured
 	state  copyjob.Filling
+	// lineage is opened when it is needed first.
+	lineage *lineage.Lineage
 	// lacking says what of the source could not be written there.
 	lacking []string
 }
@@ -62,6 +65,9 @@ func (r *run) volumes(ctx context.Context) ([]handoff.ReceiptFile, error) {
 		return nil, err
 	}
 	if err := r.fill(ctx, fill); err != nil {
+		return nil, err
+	}
+	if err := r.update(ctx, list); err != nil {
 		return nil, err
 	}
 	return r.finish(ctx, list)
