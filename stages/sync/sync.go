@@ -167,7 +167,7 @@ func (r *run) read() error {
 		return err
 	}
 	// Rounds of other seeds are over: the volumes were filled anew since.
-	if r.layout, err = oci.Open(r.Workspace.Path(r.seeds.Layout)); err != nil {
+	if r.layout, err = oci.Create(r.Workspace.Path(r.seeds.Layout)); err != nil {
 		return err
 	}
 	seeds, proofs := map[string]handoff.Seed{}, map[string]handoff.ReceiptFile{}
