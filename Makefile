@@ -58,7 +58,8 @@ test: build ## every test, with all the set-up it needs
 
 # Tests with the build tag e2e use the test cluster, and so do those of its own
 # module; the others of the same packages were run before. It goes down after them
-# unless it was up already. E2E chooses packages.
+# unless it was up already. E2E chooses packages. Those of their tests that mostly
+# wait are parallel.
 CLUSTER = fixtures/cluster
 BED = { (cd $(CLUSTER) && go run ./cmd/bed env) >/dev/null 2>&1 || \
 	{ trap '(cd $(CLUSTER) && go run ./cmd/bed down)' EXIT; (cd $(CLUSTER) && go run ./cmd/bed up) >/dev/null; }; } && \
@@ -70,7 +71,7 @@ NAMES = $$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $(CLUSTERTESTS) | past
 e2e: build ## the part of test that is done in a real cluster
 	@$(TOOLS) && (cd $(CLUSTER) && go vet ./... && go test -timeout 30m ./...)
 	@$(TOOLS) && $(HOST) && $(BED) && STATELIFT_BINARY=$(CURDIR)/$(BIN) && export STATELIFT_BINARY && \
-	go test -tags e2e -p 1 -timeout 60m -run "^($(NAMES))$$" $(addprefix ./,$(E2E))
+	go test -tags e2e -p 1 -parallel 3 -timeout 60m -run "^($(NAMES))$$" $(addprefix ./,$(E2E))
 
 .PHONY: demo
 demo: build ## rehearse the migration of a real host, and show what came out
@@ -87,6 +88,10 @@ bench: build ## measure statelift beside public tools
 .PHONY: bench-cluster
 bench-cluster: build ## measure copies into a cluster beside public tools
 	@$(TOOLS) && $(HOST) && $(BED) && go run ./fixtures/benchcluster
+
+.PHONY: bench-sync
+bench-sync: ## measure sync rounds beside rsync
+	@go run ./fixtures/benchsync
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)

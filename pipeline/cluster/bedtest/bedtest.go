@@ -41,6 +41,15 @@ type Bed struct {
 // the test uses. Without a cluster the test fails: none is skipped.
 func Open(t *testing.T) Bed {
 	t.Helper()
+	b := Read(t)
+	t.Setenv("KUBECONFIG", b.Kubeconfig)
+	return b
+}
+
+// Read is Open for tests that give the kubeconfig to each program they call. They
+// can be parallel, which those that set the environment cannot (testing.T.Setenv).
+func Read(t *testing.T) Bed {
+	t.Helper()
 	name := os.Getenv("STATELIFT_BED")
 	if name == "" {
 		t.Fatal(`no test cluster: STATELIFT_BED is not set (make cluster; eval "$(cd fixtures/cluster && go run ./cmd/bed env)")`)
@@ -56,7 +65,6 @@ func Open(t *testing.T) Bed {
 	if err := json.Unmarshal(data, &b.parts); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	t.Setenv("KUBECONFIG", b.Kubeconfig)
 	return b
 }
 

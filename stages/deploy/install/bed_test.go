@@ -25,7 +25,7 @@ type lift struct {
 // one.
 func newLift(t *testing.T) *lift {
 	t.Helper()
-	l := &lift{Bed: bedtest.Open(t), host: t.TempDir(), workspace: filepath.Join(t.TempDir(), "ws"), namespace: bedtest.Name("lift")}
+	l := &lift{Bed: bedtest.Read(t), host: t.TempDir(), workspace: filepath.Join(t.TempDir(), "ws"), namespace: bedtest.Name("lift")}
 	l.build(t)
 	t.Cleanup(func() { l.Try("", "delete", "namespace", l.namespace, "--wait=false", "--ignore-not-found") })
 	return l

@@ -20,6 +20,7 @@ import (
 // TestCopier has another program than the one that runs fill the volumes: a copy
 // of it with some bytes behind its end.
 func TestCopier(t *testing.T) {
+	t.Parallel()
 	l := newLift(t)
 	program, err := os.ReadFile(l.command(t).Path)
 	if err != nil {

@@ -29,6 +29,7 @@ func (l *lift) decide(t *testing.T, text string) {
 // TestVolumeTooSmall: a full volume is named with the remedy; with the remedy it
 // ends well. Only this one is made anew.
 func TestVolumeTooSmall(t *testing.T) {
+	t.Parallel()
 	l := newLift(t)
 	class := l.namespace + "-ext4"
 	if _, err := l.Try("apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: "+class+"}\nprovisioner: bed.statelift/ext4\nvolumeBindingMode: WaitForFirstConsumer\n",
@@ -63,6 +64,7 @@ func TestVolumeTooSmall(t *testing.T) {
 // TestRegistryThatWantsCredentials: nodes and copies get them, the copies for the
 // run only; an image that is refused is named within seconds.
 func TestRegistryThatWantsCredentials(t *testing.T) {
+	t.Parallel()
 	l := newLift(t)
 	address, refuse := l.guardedRegistry(t)
 	login := `{"auths": {"` + address + `": {"auth": "` + base64.StdEncoding.EncodeToString([]byte("lifter:"+password)) + `"}}}`

@@ -12,6 +12,7 @@ import (
 // nothing, ends the run after as long as the user wants to wait, not after the
 // three minutes that are the default.
 func TestPatience(t *testing.T) {
+	t.Parallel()
 	l := newLift(t)
 	class := l.namespace + "-never"
 	if _, err := l.Try("apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: "+class+"}\nprovisioner: bed.statelift/never\nvolumeBindingMode: WaitForFirstConsumer\n",

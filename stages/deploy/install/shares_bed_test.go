@@ -13,6 +13,7 @@ import (
 // namespaces; each lift has a volume of its own, and clean removes its own only.
 // (Nothing serves the share here: the lifts end before their workloads run.)
 func TestSharesOfTwoLifts(t *testing.T) {
+	t.Parallel()
 	var lifts []*lift
 	var volumes []string
 	for range 2 {

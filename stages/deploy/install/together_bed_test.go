@@ -12,6 +12,7 @@ import (
 // each other's claims, so that one node is chosen for all, and are proved again
 // afterwards each by itself.
 func TestTwoVolumesOfOneWorkload(t *testing.T) {
+	t.Parallel()
 	l := newLift(t)
 	l.write(t, "srv/spool/first job", []byte("print me\n"))
 	l.write(t, "etc/systemd/system/daemon1.service", []byte(strings.Replace(unit, "User=daemon1", "User=daemon1\nEnvironment=SPOOL=/srv/spool", 1)))
