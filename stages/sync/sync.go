@@ -267,6 +267,9 @@ func (r *run) make(ctx context.Context) error {
 
 // record writes the round down, and has the next one start from it.
 func (r *run) record() error {
+	if err := r.layout.Flush(); err != nil {
+		return err
+	}
 	if err := pipeline.Write(r.Workspace, handoff.RoundsKey, r.rounds); err != nil {
 		return err
 	}
