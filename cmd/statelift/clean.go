@@ -23,6 +23,7 @@ type cleanOptions struct {
 	dryRun   bool
 	volumes  bool
 	unwanted bool
+	serving  bool
 }
 
 // cleanReport is what `statelift clean --json` prints.
@@ -53,7 +54,8 @@ func newClean(g *globals) *cobra.Command {
 record names, that carries the label of this workspace and is still the same
 object. Claims hold data and stay, unless --volumes asks for them. The namespace
 goes when statelift made it and nothing is left in it. What is in a registry or a
-bucket is listed and stays, and so does the workspace.`,
+bucket is listed and stays, and so does the workspace. After a cutover, and while one
+is under way, --serving is needed as well.`,
 		Example: "  statelift clean --dry-run\n  statelift clean --unwanted\n  statelift clean --volumes -w lift",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -67,6 +69,7 @@ bucket is listed and stays, and so does the workspace.`,
 	f := cmd.Flags()
 	f.BoolVar(&o.dryRun, "dry-run", false, "only show what would be removed")
 	f.BoolVar(&o.volumes, "volumes", false, "remove claims as well, and with them the data")
+	f.BoolVar(&o.serving, "serving", false, "also while the truth is in the cluster, or a cutover is under way")
 	f.BoolVar(&o.unwanted, "unwanted", false, "remove only what the plan has no more")
 	return cmd
 }
@@ -77,6 +80,11 @@ func (g *globals) clean(ctx context.Context, o cleanOptions) (_ *cleanReport, er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	if !o.serving && !o.dryRun {
+		if err := refuse(l.ws, handoff.GuardedClean); err != nil {
+			return nil, err
+		}
+	}
 	c := cleaner{options: o, report: &cleanReport{Workspace: l.ws.Dir, DryRun: o.dryRun, Things: []cleanThing{}}}
 	if c.identity, err = l.ws.Identity(); err != nil {
 		return nil, err

@@ -93,6 +93,9 @@ func (g *globals) run(ctx context.Context, o runOptions) (_ *runSummary, err err
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := refuseRun(l); err != nil {
+		return nil, err
+	}
 	if err := l.reach(ctx, o.until); err != nil {
 		return nil, err
 	}

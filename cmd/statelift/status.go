@@ -12,6 +12,7 @@ import (
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/stages"
+	"github.com/statelift/statelift/stages/cutover"
 	"github.com/statelift/statelift/stages/source"
 )
 
@@ -24,6 +25,9 @@ type statusReport struct {
 	Next      string              `json:"next,omitempty"`
 	Questions []handoff.Question  `json:"questions,omitempty"` // of the plan, unanswered
 	Blocks    []string            `json:"blocks,omitempty"`    // what stands between this run and success
+	// Switch says where the switch from the source to the cluster stands; nil before
+	// the first cutover.
+	Switch *cutover.Report `json:"switch,omitempty"`
 	// Cluster is what this workspace made there.
 	Cluster []clusterThing `json:"cluster,omitempty"`
 	problems
@@ -88,6 +92,9 @@ func (g *globals) status(ctx context.Context) (*statusReport, error) {
 	if v, err := pipeline.Read(ws, handoff.VerdictsKey); err == nil {
 		r.block(v.Incomplete...)
 	}
+	if r.Switch, err = standingOf(ws); err != nil {
+		return nil, err
+	}
 	var notes []string
 	if r.Cluster, notes, err = inClusters(ctx, ws); err != nil {
 		return nil, err
@@ -122,6 +129,9 @@ func (r *statusReport) write(w io.Writer) error {
 		fmt.Fprintf(w, "\nnext: %s (statelift run -w %s)\n", r.Next, r.Workspace)
 	default:
 		fmt.Fprintln(w, "\neverything is done")
+	}
+	if r.Switch != nil {
+		fmt.Fprintf(w, "switch: %s\n", r.Switch.Says)
 	}
 	for _, b := range r.Blocks {
 		fmt.Fprintf(w, "blocks: %s\n", b)

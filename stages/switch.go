@@ -1,0 +1,222 @@
+package stages
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/cluster"
+	"github.com/statelift/statelift/pipeline/cluster/await"
+	"github.com/statelift/statelift/pipeline/cluster/fence"
+	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/quiesce"
+	"github.com/statelift/statelift/pipeline/workspace"
+	"github.com/statelift/statelift/stages/cutover"
+	"github.com/statelift/statelift/stages/rollback"
+	"github.com/statelift/statelift/stages/sync"
+)
+
+// SwitchOptions say who stops the source.
+type SwitchOptions struct {
+	Quiesce  bool   // statelift, which was granted [pipeline.Source]
+	OnSource string // with what its commands are run
+	// Show is told each command that changes the source before it is run.
+	Show func(quiesce.Command)
+}
+
+// SwitchParts is a switch that is wired and was not begun.
+type SwitchParts struct {
+	Switcher *cutover.Switcher
+	Options  SwitchOptions
+	// Source is nil when the user vouches for it.
+	Source *quiesce.Source
+}
+
+// Switch wires the switch. It asks nobody yet. What watches the cluster ends with
+// ctx.
+func Switch(ctx context.Context, d Deps, r *pipeline.Runner, o SwitchOptions) (*SwitchParts, error) {
+	plan, err := pipeline.Read(r.Env.Workspace, handoff.PlanKey)
+	if err != nil {
+		return nil, fmt.Errorf("there is no lift that could be switched to (statelift run --hold): %w", err)
+	}
+	f := &far{Deps: d, runner: r, plan: plan, watching: ctx}
+	p := &SwitchParts{Options: o, Switcher: &cutover.Switcher{
+		Journal: journal{r.Env.Workspace}, Fence: f, Rounds: rounder{f}, Checks: checks{far: f}, Lister: lister{f},
+		Log: r.Env.Log.With("stage", "switch"), Now: time.Now,
+		Predict: func(learnt handoff.SwitchCosts) (cutover.Prediction, error) { return predict(r.Env.Workspace, learnt) },
+	}}
+	if !o.Quiesce {
+		return p, nil
+	}
+	if r.Granted&pipeline.Source == 0 {
+		return nil, errors.New("the switch stops services of the source, which was not granted")
+	}
+	p.Source = &quiesce.Source{Show: o.Show}
+	if p.Source.Actions, err = quiesce.For(plan, d.Profiles); err != nil {
+		return nil, err
+	}
+	if p.Source.Runner, err = quiesce.OnSource(o.OnSource); err != nil {
+		return nil, err
+	}
+	p.Switcher.Source = p.Source
+	return p, nil
+}
+
+// Accept makes the switch final.
+func Accept(r *pipeline.Runner) (*cutover.Report, error) {
+	if r.Granted&pipeline.Irreversible == 0 {
+		return nil, errors.New("accept cannot be undone, and that was not granted")
+	}
+	s := &cutover.Switcher{Journal: journal{r.Env.Workspace}, Log: r.Env.Log.With("stage", "switch"), Now: time.Now}
+	return s.Accept()
+}
+
+// journal keeps the state in run/switch.json.
+type journal struct{ workspace workspace.Workspace }
+
+func (j journal) Read() (handoff.Switch, error) {
+	s, err := pipeline.Read(j.workspace, handoff.SwitchKey)
+	if errors.Is(err, pipeline.ErrNoHandoff) {
+		return handoff.Switch{}, nil
+	}
+	return s, err
+}
+
+func (j journal) Write(s handoff.Switch) error {
+	return pipeline.Write(j.workspace, handoff.SwitchKey, s)
+}
+
+// What stopping and starting are supposed to take, until a cutover has shown it.
+const (
+	supposedStop  = 3 * time.Second
+	supposedStart = 20 * time.Second
+)
+
+func predict(w workspace.Workspace, learnt handoff.SwitchCosts) (cutover.Prediction, error) {
+	made, err := pipeline.Read(w, handoff.RoundsKey)
+	if err != nil && !errors.Is(err, pipeline.ErrNoHandoff) {
+		return cutover.Prediction{}, err
+	}
+	why := ", as the last time"
+	if learnt.Start == 0 {
+		learnt.Stop, learnt.Start, why = supposedStop, supposedStart, ", as is supposed before the first cutover"
+	}
+	p := sync.Predict(made.Rounds, time.Now(), sync.Costs{Stop: learnt.Stop, Start: learnt.Start})
+	if p.Known {
+		p.Why += why
+	}
+	return cutover.Prediction{Known: p.Known, Stop: p.Stop, Final: p.Final, Start: p.Start, Downtime: p.Downtime, Why: p.Why}, nil
+}
+
+// far is the cluster of the switch, connected when it is needed first: the way
+// back of a cutover that never opened it needs none.
+type far struct {
+	Deps
+	runner   *pipeline.Runner
+	plan     handoff.Plan
+	watching context.Context //nolint:containedctx // of the whole command, beyond any interrupt
+	opened   *fence.Fence
+}
+
+func (f *far) env(stage string) *pipeline.Env { return f.runner.EnvOf(stage) }
+
+func (f *far) rehearsal() bool { return f.Context == "" }
+
+func (f *far) connect() (*cluster.Cluster, error) {
+	c, err := cluster.Connect(cluster.Options{Context: f.Context, Namespace: cmp.Or(f.Namespace, f.Decisions.Namespace)})
+	if err != nil {
+		return nil, cluster.Explain(f.Context, err)
+	}
+	return c, nil
+}
+
+// patience is how long a fault in the cluster is waited for that may pass.
+const patience = 3 * time.Minute
+
+// fence connects and watches.
+func (f *far) fence(ctx context.Context) (*fence.Fence, error) {
+	if f.opened != nil {
+		return f.opened, nil
+	}
+	env := f.env("deploy")
+	c, err := f.connect()
+	if err != nil {
+		return nil, err
+	}
+	identity, err := env.Workspace.Identity()
+	if err != nil {
+		return nil, err
+	}
+	made, err := cluster.OpenMade(ctx, env.Ledger)
+	if err != nil {
+		return nil, err
+	}
+	view, err := c.Watch(f.watching, "app.kubernetes.io/managed-by=statelift,app.kubernetes.io/instance="+f.plan.Name)
+	if err != nil {
+		return nil, cluster.Explain(c.Context, err)
+	}
+	waits := cmp.Or(f.Patience, patience)
+	f.opened = &fence.Fence{
+		Owner: &cluster.Owner{Cluster: c, Made: made, Workspace: identity, Log: env.Log, Patience: waits}, Plan: f.plan, Log: env.Log,
+		Waiter: &await.Waiter{
+			Cluster: c, View: view, Log: env.Log, Progress: env.Progress, Logs: env.Workspace.Path(workspace.Run, "logs"), Patience: waits, Began: time.Now(),
+		},
+	}
+	return f.opened, nil
+}
+
+// Hold keeps the cluster from serving. In a rehearsal nothing serves.
+func (f *far) Hold(ctx context.Context) error {
+	if f.rehearsal() {
+		return nil
+	}
+	closed, err := f.fence(ctx)
+	if err != nil {
+		return err
+	}
+	return closed.Hold(ctx)
+}
+
+// Release lets the cluster serve.
+func (f *far) Release(ctx context.Context) error {
+	if f.rehearsal() {
+		return nil
+	}
+	open, err := f.fence(ctx)
+	if err != nil {
+		return err
+	}
+	return open.Release(ctx)
+}
+
+// lister lists what the cluster, or who had the volumes of a rehearsal, wrote.
+type lister struct{ *far }
+
+func (l lister) List(ctx context.Context, archive string) ([]handoff.VolumeChanges, error) {
+	env := l.env("rollback")
+	found := &rollback.Lister{Workspace: env.Workspace, Plan: l.plan, Progress: env.Progress}
+	if l.rehearsal() {
+		found.Reader = rollback.Here{Workspace: env.Workspace}
+		return found.List(ctx, archive)
+	}
+	f, err := l.fence(ctx)
+	if err != nil {
+		return nil, err
+	}
+	upload, err := pipeline.Read(env.Workspace, handoff.UploadKey)
+	if err != nil {
+		return nil, err
+	}
+	found.Reader = rollback.There{Owner: f.Owner, Waiter: f.Waiter, Plan: l.plan, Upload: upload}
+	return found.List(ctx, archive)
+}
+
+// rounder makes the final round.
+type rounder struct{ *far }
+
+func (r rounder) Round(ctx context.Context) (handoff.Round, error) {
+	return Sync(r.Deps, false).Round(ctx, r.env("sync"), true)
+}
