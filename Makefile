@@ -52,9 +52,14 @@ test: build ## every test, with all the set-up it needs
 	@$(TOOLS)
 	@$(MAKE) format vet
 	@$(TOOLS) && "$$STATELIFT_TOOLS/staticcheck" -tags e2e ./...
-	@$(TOOLS) && $(HOST) && STATELIFT_BINARY=$(CURDIR)/$(BIN) go test -race -timeout 60m ./...
+	@$(HOST)
+	@$(MAKE) -j2 race e2e
+
+# Runs beside e2e, which waits for Pods half of its time.
+.PHONY: race
+race: build ## all tests but those in the cluster, under the race detector
+	@$(TOOLS) && $(HOST) && STATELIFT_BINARY=$(CURDIR)/$(BIN) go test -race -timeout 80m ./...
 	@$(TOOLS) && for m in $(filter-out $(CLUSTER),$(MODULES)); do (cd $$m && go vet ./... && go test -timeout 30m ./...); done
-	@$(MAKE) e2e
 
 # Tests with the build tag e2e use the test cluster, and so do those of its own
 # module; the others of the same packages were run before. It goes down after them
@@ -71,7 +76,7 @@ NAMES = $$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(.*/\1/p' $(CLUSTERTESTS) | past
 e2e: build ## the part of test that is done in a real cluster
 	@$(TOOLS) && (cd $(CLUSTER) && go vet ./... && go test -timeout 30m ./...)
 	@$(TOOLS) && $(HOST) && $(BED) && STATELIFT_BINARY=$(CURDIR)/$(BIN) && export STATELIFT_BINARY && \
-	go test -tags e2e -p 1 -parallel 3 -timeout 60m -run "^($(NAMES))$$" $(addprefix ./,$(E2E))
+	go test -tags e2e -p 1 -parallel 3 -timeout 80m -run "^($(NAMES))$$" $(addprefix ./,$(E2E))
 
 .PHONY: demo
 demo: build ## rehearse the migration of a real host, and show what came out
