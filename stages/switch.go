@@ -46,7 +46,7 @@ func Switch(ctx context.Context, d Deps, r *pipeline.Runner, o SwitchOptions) (*
 	p := &SwitchParts{Options: o, Switcher: &cutover.Switcher{
 		Journal: journal{r.Env.Workspace}, Fence: f, Rounds: rounder{f}, Checks: checks{far: f}, Lister: lister{f},
 		Log: r.Env.Log.With("stage", "switch"), Now: time.Now,
-		Predict: func(learnt handoff.SwitchCosts) (cutover.Prediction, error) { return predict(r.Env.Workspace, learnt) },
+		Predict: func(learnt handoff.SwitchCosts) (cutover.Prediction, error) { return f.predict(learnt, o.Quiesce) },
 	}}
 	if !o.Quiesce {
 		return p, nil
@@ -95,19 +95,19 @@ const (
 	supposedStart = 20 * time.Second
 )
 
-func predict(w workspace.Workspace, learnt handoff.SwitchCosts) (cutover.Prediction, error) {
-	made, err := pipeline.Read(w, handoff.RoundsKey)
+// predict goes by the rounds, and by what the last cutover took.
+func (f *far) predict(learnt handoff.SwitchCosts, stops bool) (cutover.Prediction, error) {
+	made, err := pipeline.Read(f.runner.Env.Workspace, handoff.RoundsKey)
 	if err != nil && !errors.Is(err, pipeline.ErrNoHandoff) {
 		return cutover.Prediction{}, err
 	}
-	why := ", as the last time"
-	if learnt.Start == 0 {
-		learnt.Stop, learnt.Start, why = supposedStop, supposedStart, ", as is supposed before the first cutover"
+	if stops && learnt.Stop == 0 {
+		learnt.Stop = supposedStop
+	}
+	if !f.rehearsal() && learnt.Start == 0 {
+		learnt.Start = supposedStart
 	}
 	p := sync.Predict(made.Rounds, time.Now(), sync.Costs{Stop: learnt.Stop, Start: learnt.Start})
-	if p.Known {
-		p.Why += why
-	}
 	return cutover.Prediction{Known: p.Known, Stop: p.Stop, Final: p.Final, Start: p.Start, Downtime: p.Downtime, Why: p.Why}, nil
 }
 
@@ -187,6 +187,9 @@ func (f *far) Release(ctx context.Context) error {
 	}
 	open, err := f.fence(ctx)
 	if err != nil {
+		return err
+	}
+	if err := f.moveOut(ctx, open); err != nil {
 		return err
 	}
 	return open.Release(ctx)
