@@ -3,6 +3,7 @@ package copyjob
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/statelift/statelift/pipeline/delta"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -31,7 +32,7 @@ func (r *Runner) Update(u Update) (Job, error) {
 		return Job{}, err
 	}
 	v := Variant{Plan: u.Plan, Namespace: r.Cluster.Namespace, Part: "sync-" + u.Volume, Args: DeltaArgs(u.Deltas)}
-	v.Args = append(v.Args, proofArgs(u.Last)...)
+	v.Args = append(v.Args, u.proofArgs()...)
 	object, err := v.Of(from)
 	return Job{Object: object, Volume: u.Volume, Seed: u.Seed, Deltas: u.Deltas, Accept: u.Accept, Brief: true}, err
 }
@@ -45,10 +46,11 @@ func DeltaArgs(digests []string) []string {
 	return out
 }
 
-// proofArgs tell a copy what the last receipt proved.
-func proofArgs(last handoff.Receipt) []string {
-	p := delta.ProofOf(last)
-	if p.Mark == 0 {
+// proofArgs tell a copy what the last receipt proved, if that is of the same
+// rounds: what a round proved that was cut short counts for nothing.
+func (u Update) proofArgs() []string {
+	p := delta.ProofOf(u.Last)
+	if p.Mark == 0 || string(p.Newest) != u.Seed && !slices.Contains(u.Deltas, string(p.Newest)) {
 		return nil
 	}
 	return []string{"--proved", fmt.Sprintf("%s@%d", p.Newest, p.Mark)}
