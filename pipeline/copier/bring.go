@@ -54,7 +54,7 @@ func (m *mender) fetch(ctx context.Context) error {
 			return nil
 		})
 	}
-	if err := m.wanted.Content.Fetch(ctx, wanted, small, large); err != nil {
+	if err := m.wanted.Content.Fetch(ctx, m.open, wanted, small, large); err != nil {
 		return err
 	}
 	for sum, n := range m.needs {

@@ -1,6 +1,7 @@
 package copier
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -71,7 +72,7 @@ func (r *reconciler) mend(ctx context.Context, fresh bool) (more bool, err error
 	}
 	defer m.stage.Close()
 	for _, step := range []func(context.Context) error{
-		m.claim, m.ask, m.recover, m.move, m.duplicate, m.fetch, m.patch, m.remove, m.place, m.unstage, m.dressDirs,
+		m.reduce, m.claim, m.ask, m.recover, m.move, m.duplicate, m.fetch, m.patch, m.remove, m.place, m.unstage, m.dressDirs,
 	} {
 		if err := step(ctx); err != nil {
 			return false, err
@@ -80,14 +81,55 @@ func (r *reconciler) mend(ctx context.Context, fresh bool) (more bool, err error
 	return m.more, nil
 }
 
-// pairs goes along what is wanted and what was found.
+// pairs goes along what is wanted and what was found, where that may make a
+// difference.
 func (m *mender) pairs(ctx context.Context, each func(want, have *snapshot.Item) error) error {
-	return snapshot.Pairs(m.file("wanted"), m.found, func(want, have *snapshot.Item) error {
+	return alongside(ctx, m.file("want"), m.file("have"), each)
+}
+
+func alongside(ctx context.Context, a, b string, each func(a, b *snapshot.Item) error) error {
+	return snapshot.Pairs(a, b, func(ia, ib *snapshot.Item) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return each(want, have)
+		return each(ia, ib)
 	})
+}
+
+// reduce picks from the lists what may make a difference: paths that are not
+// alike, all directories, since changes in them spoil their times, and all paths
+// of inodes that have several.
+func (m *mender) reduce(ctx context.Context) error {
+	want, err := m.newList("want")
+	if err != nil {
+		return err
+	}
+	defer want.file.Close()
+	have, err := m.newList("have")
+	if err != nil {
+		return err
+	}
+	defer have.file.Close()
+	err = alongside(ctx, m.file("wanted"), m.found, func(w, h *snapshot.Item) error {
+		if w != nil && h != nil && w.Type() != tree.Directory && h.Nlink < 2 && bytes.Equal(w.Line(), h.Line()) {
+			return nil
+		}
+		if w != nil {
+			if err := want.Add(w); err != nil {
+				return err
+			}
+		}
+		if h != nil {
+			return have.Add(h)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	_, err = want.close()
+	_, herr := have.close()
+	return errors.Join(err, herr)
 }
 
 // isFile reports whether the item is a file by its first path.
@@ -263,7 +305,7 @@ func (m *mender) duplicate(ctx context.Context) error {
 	if !m.open() {
 		return nil
 	}
-	return m.pairs(ctx, func(_, have *snapshot.Item) error {
+	return alongside(ctx, m.file("wanted"), m.found, func(_, have *snapshot.Item) error {
 		if !isFile(have) {
 			return nil
 		}
@@ -289,6 +331,8 @@ func (m *mender) duplicate(ctx context.Context) error {
 
 // open reports whether any need is.
 func (m *mender) open() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, n := range m.needs {
 		if !n.staged {
 			return true

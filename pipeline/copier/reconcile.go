@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/statelift/statelift/pipeline/handoff"
-	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/seed"
 	"github.com/statelift/statelift/pipeline/snapshot"
@@ -25,13 +24,13 @@ type Wanted struct {
 	Volume string
 	Seed   string   // digest, for the receipt
 	Deltas []string // digests, for the receipt
-	// Listing calls each with the records of the wanted state, in order, and
+	// Listing calls each with the paths of the wanted state, in order, and
 	// fails unless they are what its digest says.
-	Listing func(ctx context.Context, each func(tree.Record) error) error
-	// Proved is like Listing, of a state that the directory was proved to be in at
-	// the moment Mark of its file system; nil when there is none.
-	Proved  func(ctx context.Context, each func(tree.Record) error) error
-	Mark    int64
+	// proved, unless it is nil, is called with those of the state that the
+	// directory was proved to be in at the moment Mark of its file system. It fills
+	// in Names.
+	Listing func(ctx context.Context, each, proved func(*snapshot.Item) error) error
+	Mark    int64 // 0 when there was no proof
 	Content Content
 	// Names are those right in the root that the volume had at any time: a
 	// directory with none of them is one of something else.
@@ -41,9 +40,9 @@ type Wanted struct {
 // Content tells where the contents of files come from, by their SHA-256.
 type Content interface {
 	// Fetch calls small or large for each content that is wanted, as far as it is
-	// anywhere. They may be called concurrently. What small reads counts only when
+	// anywhere, until there is no more. They may be called concurrently. What small reads counts only when
 	// Fetch returns nil.
-	Fetch(ctx context.Context, wanted func(sum [32]byte) bool,
+	Fetch(ctx context.Context, more func() bool, wanted func(sum [32]byte) bool,
 		small func(sum [32]byte, size int64, sparse bool, content io.Reader) error,
 		large func(sum [32]byte, size int64, sparse bool, parts []seed.Part) error) error
 	// Steps are the ways to make a content from others, the last step first: that
@@ -113,7 +112,7 @@ func Begun(dir string, seed oci.Digest) (bool, error) {
 // Reconcile does at its end; it changes nothing but the file listing. A difference
 // is no error, the receipt says it.
 func Check(ctx context.Context, w Wanted, dir, listing string, o Options) (handoff.Receipt, error) {
-	w.Proved = nil
+	w.Mark = 0
 	r, done, err := newReconciler(w, dir, listing, o)
 	if err == nil {
 		defer done()
@@ -189,7 +188,7 @@ func (r *reconciler) run(ctx context.Context, listing string) (handoff.Receipt, 
 		return handoff.Receipt{}, err
 	}
 	prior, since := "", int64(0)
-	if r.wanted.Proved != nil {
+	if r.wanted.Mark != 0 {
 		prior, since = r.file("proved"), r.wanted.Mark
 	}
 	for n, tried := 0, 0; ; n++ {
@@ -222,40 +221,68 @@ func (r *reconciler) run(ctx context.Context, listing string) (handoff.Receipt, 
 
 // lists writes down what is wanted and what was proved, without what is not
 // compared.
-func (r *reconciler) lists(ctx context.Context) error {
-	lost := false
-	one := func(name string, listing func(context.Context, func(tree.Record) error) error) (tree.Totals, error) {
-		f, err := os.OpenFile(r.file(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-		if err != nil {
-			return tree.Totals{}, err
-		}
-		defer f.Close()
-		out := snapshot.NewWriter(f)
-		err = listing(ctx, func(rec tree.Record) error {
-			lost = lost || rec.Path == lostFound
-			if reservedPath(rec.Path) && rec.Path != hostpath.Root {
-				return fmt.Errorf("%s: a copy under way needs this name: %w", rec.Path, seed.ErrFormat)
-			}
-			rec.Xattrs = r.options.compared(rec.Xattrs)
-			item := snapshot.Of(rec, nil)
-			item.Ctime = math.MinInt64
-			return out.Add(&item)
-		})
-		if err != nil {
-			return tree.Totals{}, err
-		}
-		totals, err := out.Close()
-		return totals, errors.Join(err, f.Close())
-	}
-	var err error
-	if r.tree, err = one("wanted", r.wanted.Listing); err != nil {
+func (r *reconciler) lists(ctx context.Context) (err error) {
+	wanted, err := r.newList("wanted")
+	if err != nil {
 		return err
 	}
-	r.lost = !lost && untouched(r.root, lostFound.Rel())
-	if r.wanted.Proved != nil {
-		_, err = one("proved", r.wanted.Proved)
+	defer wanted.file.Close()
+	var prior *list
+	var proved func(*snapshot.Item) error
+	if r.wanted.Mark != 0 {
+		if prior, err = r.newList("proved"); err != nil {
+			return err
+		}
+		defer prior.file.Close()
+		proved = prior.add
 	}
+	if err := r.wanted.Listing(ctx, wanted.add, proved); err != nil {
+		return err
+	}
+	if r.tree, err = wanted.close(); err == nil && prior != nil {
+		_, err = prior.close()
+	}
+	r.lost = !wanted.lost && untouched(r.root, lostFound.Rel())
 	return err
+}
+
+// list is one of them.
+type list struct {
+	*snapshot.Writer
+	options Options
+	file    *os.File
+	lost    bool // has lost+found
+}
+
+func (r *reconciler) newList(name string) (*list, error) {
+	f, err := os.OpenFile(r.file(name), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &list{Writer: snapshot.NewWriter(f), options: r.options, file: f}, nil
+}
+
+func (l *list) add(i *snapshot.Item) error {
+	l.lost = l.lost || i.Path() == lostFound
+	if reservedPath(i.Path()) {
+		return fmt.Errorf("%s: a copy under way needs this name: %w", i.Path(), seed.ErrFormat)
+	}
+	item := *i
+	if len(l.options.NotCompared) > 0 {
+		rec, err := i.Record()
+		if err != nil {
+			return err
+		}
+		rec.Xattrs = l.options.compared(rec.Xattrs)
+		item = snapshot.Of(rec, nil)
+	}
+	item.Ctime, item.Nlink = math.MinInt64, 2 // whether it is one of several, the line says
+	return l.Add(&item)
+}
+
+func (l *list) close() (tree.Totals, error) {
+	totals, err := l.Close()
+	return totals, errors.Join(err, l.file.Close())
 }
 
 // ours makes sure that the directory is one of this volume: at least one name in

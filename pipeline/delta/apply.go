@@ -12,6 +12,7 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/seed"
+	"github.com/statelift/statelift/pipeline/snapshot"
 	"github.com/statelift/statelift/pipeline/tree"
 )
 
@@ -43,24 +44,23 @@ func Apply(ctx context.Context, o ApplyOptions) (handoff.Receipt, error) {
 }
 
 func (o *ApplyOptions) wanted(ctx context.Context, c chain, proof Proof) (copier.Wanted, error) {
-	n := len(c.deltas)
 	store, err := openContents(ctx, c)
 	if err != nil {
 		return copier.Wanted{}, err
 	}
 	w := copier.Wanted{
 		Volume: c.seed.Config.Volume, Seed: string(c.seed.Manifest.Digest), Content: store,
-		Listing: func(ctx context.Context, each func(tree.Record) error) error { return c.listing(ctx, n, each) },
+		Names: map[string]bool{},
 	}
 	for _, d := range c.deltas {
 		w.Deltas = append(w.Deltas, string(d.Manifest.Digest))
 	}
-	if w.Names, err = c.names(ctx); err != nil {
-		return copier.Wanted{}, err
-	}
-	if at, ok := c.at(proof.Newest); ok && proof.Mark != 0 {
+	at, ok := c.at(proof.Newest)
+	if ok {
 		w.Mark = proof.Mark
-		w.Proved = func(ctx context.Context, each func(tree.Record) error) error { return c.listing(ctx, at, each) }
+	}
+	w.Listing = func(ctx context.Context, each, proved func(*snapshot.Item) error) error {
+		return c.listing(ctx, each, at, proved, w.Names)
 	}
 	return w, nil
 }
@@ -142,10 +142,13 @@ func (c *contents) Steps(sum [32]byte) []copier.Step {
 }
 
 // Fetch is for [copier.Content].
-func (c *contents) Fetch(ctx context.Context, wanted func([32]byte) bool,
+func (c *contents) Fetch(ctx context.Context, more func() bool, wanted func([32]byte) bool,
 	small func([32]byte, int64, bool, io.Reader) error, large func([32]byte, int64, bool, []seed.Part) error,
 ) error {
 	for _, s := range c.seeds {
+		if !more() {
+			return nil
+		}
 		group, gctx := errgroup.WithContext(ctx)
 		group.SetLimit(c.workers)
 		for u, err := range s.Units(gctx) {

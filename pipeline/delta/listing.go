@@ -1,13 +1,18 @@
 package delta
 
 import (
+	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/seed"
+	"github.com/statelift/statelift/pipeline/snapshot"
 	"github.com/statelift/statelift/pipeline/tree"
 )
 
@@ -55,114 +60,149 @@ func (c chain) at(newest oci.Digest) (n int, ok bool) {
 	return 0, false
 }
 
-// names are those right in the root that the volume had at any time.
-func (c chain) names(ctx context.Context) (map[string]bool, error) {
-	names := map[string]bool{}
-	add := func(p hostpath.Path) {
-		if p != hostpath.Root && p.Dir() == hostpath.Root {
-			names[p.Base()] = true
-		}
-	}
-	err := c.listing(ctx, 0, func(r tree.Record) error {
-		add(r.Path)
-		return nil
-	})
-	for _, d := range c.deltas {
-		if err == nil {
-			err = d.each(ctx, func(ch *change) error {
-				add(ch.path)
-				return nil
-			})
-		}
-	}
-	return names, err
-}
-
-// listing calls each with the records after n deltas, in order. It fails unless
-// they are what the tree digest says: only then is what was called for right.
-func (c chain) listing(ctx context.Context, n int, each func(tree.Record) error) error {
+// listing calls each with the paths after all deltas, in order, and tap, unless
+// it is nil, with those after n of them. It fails unless they are what the tree
+// digest says: only then is what was called for right. Names right in the root
+// that the volume had at any time go to names.
+func (c chain) listing(ctx context.Context, each func(*snapshot.Item) error, n int, tap func(*snapshot.Item) error, names map[string]bool) error {
 	raw, err := c.seed.Listing(ctx)
 	if err != nil {
 		return err
 	}
 	defer raw.Close()
-	lines := tree.NewReader(raw)
-	next := func() (*tree.Record, error) {
-		r, err := lines.Next()
-		if err == io.EOF {
-			return nil, nil
+	note := func(p hostpath.Path) {
+		if p != hostpath.Root && strings.IndexByte(string(p[1:]), '/') < 0 {
+			names[string(p[1:])] = true
 		}
-		return &r, err
 	}
-	for _, d := range c.deltas[:n] {
+	next := noted(lines(raw), note)
+	if n == 0 {
+		next = tapped(next, tap)
+	}
+	for k, d := range c.deltas {
 		changes, closer, err := d.changes(ctx)
 		if err != nil {
 			return d.wrap(err)
 		}
 		defer closer.Close()
-		next = (&overlay{below: next, changes: changes}).next
+		next = (&overlay{below: next, changes: changes, note: note}).next
+		if k+1 == n {
+			next = tapped(next, tap)
+		}
 	}
-	sum := tree.NewWriter(io.Discard)
+	sum := sha256.New()
+	var order tree.Order
 	for {
-		r, err := next()
+		i, err := next()
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if i == nil {
 			break
 		}
-		if err := sum.Add(*r); err != nil {
+		if err := order.Next(i.Path(), i.Type()); err != nil {
 			return fmt.Errorf("%w: %w", ErrFormat, err)
 		}
-		if err := each(*r); err != nil {
+		sum.Write(i.Line())
+		if err := each(i); err != nil {
 			return err
 		}
 	}
-	totals, err := sum.Close()
-	if err == nil && totals.Digest != c.tree(n) {
-		err = fmt.Errorf("after %d deltas the tree digest is %s and should be %s: %w", n, totals.Digest, c.tree(n), ErrFormat)
+	if got, want := hex.EncodeToString(sum.Sum(nil)), c.tree(len(c.deltas)); got != want {
+		return fmt.Errorf("after %d deltas the tree digest is %s and should be %s: %w", len(c.deltas), got, want, ErrFormat)
 	}
-	return err
+	return nil
+}
+
+// items yields paths in order, nil after the last.
+type items func() (*snapshot.Item, error)
+
+// maxLine bounds a line of a listing, as in package tree.
+const maxLine = 4 << 20
+
+// lines yields the lines of a listing.
+func lines(r io.Reader) items {
+	in := bufio.NewScanner(r)
+	in.Buffer(make([]byte, 64<<10), maxLine)
+	in.Split(wholeLines)
+	return func() (*snapshot.Item, error) {
+		if !in.Scan() {
+			return nil, in.Err()
+		}
+		line := make([]byte, len(in.Bytes())+1)
+		copy(line, in.Bytes())
+		line[len(line)-1] = '\n'
+		i, err := snapshot.OfLine(line)
+		if err != nil {
+			return nil, fmt.Errorf("listing: %w: %w", ErrFormat, err)
+		}
+		return i, nil
+	}
+}
+
+func noted(next items, note func(hostpath.Path)) items {
+	return func() (*snapshot.Item, error) {
+		i, err := next()
+		if i != nil {
+			note(i.Path())
+		}
+		return i, err
+	}
+}
+
+func tapped(next items, tap func(*snapshot.Item) error) items {
+	if tap == nil {
+		return next
+	}
+	return func() (*snapshot.Item, error) {
+		i, err := next()
+		if i != nil {
+			err = tap(i)
+		}
+		return i, err
+	}
 }
 
 // overlay is a listing with changes.
 type overlay struct {
-	below   func() (*tree.Record, error)
+	below   items
 	changes *changeReader
-	r       *tree.Record
+	note    func(hostpath.Path)
+	i       *snapshot.Item
 	c       *change
 	begun   bool
 }
 
-func (o *overlay) next() (*tree.Record, error) {
+func (o *overlay) next() (*snapshot.Item, error) {
 	if !o.begun {
 		o.begun = true
 		if err := o.advance(true, true); err != nil {
 			return nil, err
 		}
 	}
-	for o.r != nil || o.c != nil {
+	for o.i != nil || o.c != nil {
 		order := 0
 		switch {
-		case o.r == nil:
+		case o.i == nil:
 			order = 1
 		case o.c == nil:
 			order = -1
 		default:
-			order = hostpath.Compare(o.r.Path, o.c.path)
+			order = hostpath.Compare(o.i.Path(), o.c.path)
 		}
-		r, c := o.r, o.c
+		i, c := o.i, o.c
 		if err := o.advance(order <= 0, order >= 0); err != nil {
 			return nil, err
 		}
 		switch {
 		case order < 0:
-			return r, nil
+			return i, nil
 		case !c.gone:
-			return &c.record, nil
+			now := snapshot.Of(c.record, nil)
+			return &now, nil
 		case order > 0:
 			return nil, fmt.Errorf("%s is gone, and was not there: %w", c.path, ErrFormat)
 		}
@@ -170,14 +210,16 @@ func (o *overlay) next() (*tree.Record, error) {
 	return nil, nil
 }
 
-func (o *overlay) advance(r, c bool) (err error) {
-	if r {
-		if o.r, err = o.below(); err != nil {
+func (o *overlay) advance(i, c bool) (err error) {
+	if i {
+		if o.i, err = o.below(); err != nil {
 			return err
 		}
 	}
 	if c {
-		o.c, err = o.changes.read()
+		if o.c, err = o.changes.read(); o.c != nil {
+			o.note(o.c.path)
+		}
 	}
 	return err
 }

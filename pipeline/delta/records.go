@@ -2,8 +2,10 @@ package delta
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/statelift/statelift/pipeline/seed"
+	"github.com/statelift/statelift/pipeline/snapshot"
 	"github.com/statelift/statelift/pipeline/tree"
 )
 
@@ -15,5 +17,11 @@ func Records(ctx context.Context, s *seed.Seed, deltas []*Delta, each func(tree.
 	if err := c.check(); err != nil {
 		return err
 	}
-	return c.listing(ctx, len(deltas), each)
+	return c.listing(ctx, func(i *snapshot.Item) error {
+		r, err := i.Record()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrFormat, err)
+		}
+		return each(r)
+	}, 0, nil, map[string]bool{})
 }

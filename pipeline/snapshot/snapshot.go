@@ -21,6 +21,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/hostpath"
@@ -238,16 +239,54 @@ func noEOF(err error) error {
 
 // pathOf finds the path in a line without parsing the rest.
 func pathOf(line []byte) (hostpath.Path, error) {
-	rest := strings.TrimSuffix(string(line), "\n")
+	rest := bytes.TrimSuffix(line, []byte{'\n'})
 	if len(rest) > 1 && rest[0] == 'l' { // the target comes after it
-		rest = rest[:max(strings.LastIndexByte(rest, '\t'), 0)]
+		rest = rest[:max(bytes.LastIndexByte(rest, '\t'), 0)]
 	}
-	text := rest[strings.LastIndexByte(rest, '\t')+1:]
-	if len(text) == 0 || text[0] != '/' || strings.Count(rest, "\t") != 10 {
+	text := string(rest[bytes.LastIndexByte(rest, '\t')+1:])
+	if bytes.Count(rest, []byte{'\t'}) != 10 {
 		return "", errors.New("a line without a path")
 	}
-	if strings.IndexByte(text, '\\') < 0 {
-		return hostpath.Path(text), nil
+	if strings.IndexByte(text, '\\') >= 0 {
+		var err error
+		if text, err = hostpath.Unquote(text); err != nil {
+			return "", err
+		}
 	}
-	return hostpath.Parse(text)
+	if p := hostpath.Path(text); strings.IndexByte(text, 0) < 0 && hostpath.Clean(text) == p {
+		return p, nil
+	}
+	return "", fmt.Errorf("%q is not an absolute, clean path", text)
+}
+
+// OfLine makes the item of a line of a listing, which it keeps, with its newline.
+// Nothing but its path is looked at: what else is wrong with the line shows when
+// its record is asked for.
+func OfLine(line []byte) (*Item, error) {
+	p, err := pathOf(line)
+	if err != nil {
+		return nil, err
+	}
+	i := &Item{line: line, path: p}
+	if i.Size, i.Mtime, err = i.numbers(); err != nil {
+		return nil, fmt.Errorf("%s: %w", p, err)
+	}
+	return i, nil
+}
+
+// numbers are the size and the mtime in the line: fields 5 and 6.
+func (i *Item) numbers() (size, mtime int64, err error) {
+	rest := i.line
+	for range 4 {
+		rest = rest[bytes.IndexByte(rest, '\t')+1:]
+	}
+	first, rest, _ := bytes.Cut(rest, []byte{'\t'})
+	second, _, _ := bytes.Cut(rest, []byte{'\t'})
+	if size, err = strconv.ParseInt(string(first), 10, 64); err == nil {
+		mtime, err = strconv.ParseInt(string(second), 10, 64)
+	}
+	if size < 0 {
+		err = errors.New("a negative size")
+	}
+	return size, mtime, err
 }

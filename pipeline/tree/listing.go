@@ -124,6 +124,15 @@ func scanLine(data []byte, atEOF bool) (int, []byte, error) {
 	return 0, nil, nil
 }
 
+// Order checks paths as a [Reader] checks those of its records. The zero Order is
+// ready.
+type Order struct{ order order }
+
+// Next takes the next path and its type.
+func (o *Order) Next(p hostpath.Path, is Type) error {
+	return o.order.next(Record{Entry: Entry{Path: p, Type: is}})
+}
+
 // order checks that records follow each other as a listing wants. It remembers
 // the directories above the last record only.
 type order struct {
