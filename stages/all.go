@@ -233,9 +233,10 @@ func seedStage() pipeline.Stage {
 }
 
 func manifestsStage(d Deps) pipeline.Stage {
-	o := manifests.Options{Shards: d.Shards, Hold: d.Hold}
+	o := manifests.Options{Shards: d.Shards, Hold: d.Hold, Store: d.Store, Cluster: d.Context != ""}
 	s := pipeline.Step5(manifests.Info(), o, handoff.SourceKey, handoff.PlanKey, handoff.ImagesKey, handoff.SeedsKey, handoff.UploadKey, handoff.ManifestsKey, manifests.New(o).Run)
 	s = pipeline.Recheck(s, handoff.ManifestsKey, manifests.New(o).Recheck)
+	s = pipeline.After(s, handoff.ObjectsKey)
 	// The content of configuration is read at the source: it counts, too.
 	return pipeline.Part(pipeline.After(s, handoff.SplitKey), handoff.SplitKey, func(s handoff.Split) any {
 		return []string{s.Classes[claim.Config], s.Classes[claim.Secret]}

@@ -56,7 +56,7 @@ proved, every run can be stopped and goes on where it was.
 	flags.StringVarP(&g.workspace, "workspace", "w", "statelift", "directory of this lift; made when it is not there")
 	flags.BoolVar(&g.json, "json", false, "print the result as JSON")
 	flags.BoolVarP(&g.verbose, "verbose", "v", false, "say more on standard error")
-	cmd.AddCommand(newPlan(g), newRun(g), newStatus(g), newExplain(g), newAccounts(g), newVerify(g), newSync(g), newClean(g), newStages(g), newCopy(g), newCutover(g), newRollback(g), newAccept(g), newTransfer(g), newChanges(g))
+	cmd.AddCommand(newPlan(g), newRun(g), newStatus(g), newExplain(g), newAccounts(g), newVerify(g), newSync(g), newClean(g), newStages(g), newCopy(g), newCutover(g), newRollback(g), newAccept(g), newTransfer(g), newFetch(g), newChanges(g))
 	for _, c := range cmd.Commands() {
 		c.Long += "\n\n" + exitHelp
 		c.Args = usageArgs(c.Args)

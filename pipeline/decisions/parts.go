@@ -12,9 +12,19 @@ import (
 // ForSplit is the part that the split reads.
 func (d Decisions) ForSplit() SplitPart {
 	return SplitPart{
-		File: d.File, Accept: d.Accept, Paths: d.Paths, RulesOff: d.Rules.Off,
+		File: d.File, Accept: d.Accept, Paths: slices.Concat(d.Paths, d.objectPaths()), RulesOff: d.Rules.Off,
 		ProfilesOff: d.Profiles.Off, Use: d.uses(), Units: d.Units,
 	}
+}
+
+// objectPaths are the directories whose files become objects.
+func (d Decisions) objectPaths() (out []Path) {
+	for _, w := range d.Workloads {
+		for _, dir := range w.Directories {
+			out = append(out, Path{Path: dir, Class: claim.Object, Reach: claim.Tree, Reason: "externalize: objects", Line: w.Line})
+		}
+	}
+	return out
 }
 
 // ForPlan is the part that the plan reads.

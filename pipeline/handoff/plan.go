@@ -167,13 +167,14 @@ const (
 	FromSecret    Origin = "secret"
 	FromEphemeral Origin = "ephemeral"
 	FromShare     Origin = "share"
+	FromObjects   Origin = "objects" // an emptyDir that each Pod fills from the bucket
 )
 
 // PodVolume is a volume of the Pod.
 type PodVolume struct {
 	Name   string `json:"name"` // DNS label, unique in the Pod
 	Origin Origin `json:"origin"`
-	Of     string `json:"of,omitempty"` // name of the Volume, FileSet or Share
+	Of     string `json:"of,omitempty"` // name of the Volume, FileSet or Share; the directory of objects
 	// For ephemeral ones: what the directory must be like.
 	Dirs []EphemeralDir `json:"dirs,omitempty"`
 	// Files are empty files that must be there, each under the key of its path

@@ -104,7 +104,7 @@ type Programs struct {
 type Passwords struct {
 	Home string `json:"home,omitempty"` // the file in a user's home
 	// Pattern is a regular expression for a line that holds for the host itself;
-	// its first group is the host's name.
+	// its first group is the host's name, its second one the port, if it has one.
 	Pattern string `json:"pattern,omitempty"`
 }
 

@@ -10,6 +10,9 @@ import (
 	"github.com/statelift/statelift/pipeline/oci"
 )
 
+// Transfer is the name of the file of a workload's receipt.
+func Transfer(workload string) string { return file("database-of-" + workload) }
+
 // WriteTransfer writes the receipt of a workload whose databases were moved into
 // another server, and says where it is.
 func WriteTransfer(dir string, receipt handoff.TransferReceipt) (handoff.ReceiptFile, error) {
@@ -18,7 +21,7 @@ func WriteTransfer(dir string, receipt handoff.TransferReceipt) (handoff.Receipt
 		return handoff.ReceiptFile{}, fmt.Errorf("receipt of %s: %w", receipt.Workload, err)
 	}
 	data = append(data, '\n')
-	name := file("database-of-" + receipt.Workload)
+	name := Transfer(receipt.Workload)
 	if err := atomicfile.Write(filepath.Join(dir, name), data, 0o600); err != nil {
 		return handoff.ReceiptFile{}, fmt.Errorf("receipt of %s: %w", receipt.Workload, err)
 	}

@@ -31,6 +31,10 @@ type Options struct {
 	Shards int `json:"shards,omitempty"`
 	// Hold has every Pod wait for the fence, see package fence.
 	Hold bool `json:"hold,omitempty"`
+	// Store is the bucket with the objects; Cluster says that there is a cluster
+	// whose Pods reach it.
+	Store   string `json:"store,omitempty"`
+	Cluster bool   `json:"cluster,omitempty"`
 }
 
 // largeVolume is from how many bytes on a volume is worth several Pods: below,
@@ -58,6 +62,7 @@ type writer struct {
 	images  map[string]handoff.Image
 	seeds   map[string]handoff.Seed
 	upload  handoff.Upload
+	stored  handoff.Objects
 	sets    map[string]handoff.FileSet // by origin and name, see setKey
 	changed []string                   // what could not be taken along
 	digests map[string]string          // of the ConfigMaps' content, by name
@@ -82,6 +87,9 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, src handoff.Source, 
 
 	w := newWriter(s.options, plan, images, seeds)
 	w.upload = upload
+	if err := w.findObjects(env); err != nil {
+		return handoff.Manifests{}, err
+	}
 	if err := w.makeSets(ctx, reader{cat: cat, files: files}); err != nil {
 		return handoff.Manifests{}, err
 	}

@@ -58,6 +58,8 @@ func (w *writer) pod(wl handoff.Workload) corev1.PodSpec {
 	if prepare.needed() {
 		spec.InitContainers = append(spec.InitContainers, prepare.container(w))
 	}
+	// After what prepares the directories, whose owner and mode the objects say, too.
+	spec.InitContainers = append(spec.InitContainers, w.fetches(wl)...)
 	for _, c := range wl.Containers {
 		for i, command := range c.Before {
 			b := w.container(c, prepare)
@@ -100,6 +102,9 @@ func (w *writer) podVolumes(wl handoff.Workload, prepare *preparation) []corev1.
 			continue // its variables alone are used
 		}
 		out = append(out, vol)
+	}
+	if slices.ContainsFunc(wl.Mounts, func(v handoff.PodVolume) bool { return v.Origin == handoff.FromObjects }) {
+		out = append(out, corev1.Volume{Name: fetchTemp, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
 	}
 	if len(prepare.copies) > 0 {
 		out = append(out, corev1.Volume{Name: copiedVolume, VolumeSource: corev1.VolumeSource{EmptyDir: emptyDir(handoff.PodVolume{Memory: true})}})

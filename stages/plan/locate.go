@@ -181,6 +181,8 @@ type match struct {
 	line       int
 	start, end int // of the group
 	last       int // end of the line, without its newline
+	// The second group, where the pattern has one and it was found; else both are 0.
+	start2, end2 int
 }
 
 // matches looks for the pattern in each line.
@@ -195,7 +197,11 @@ func matches(text, pattern string) []match {
 		end := lineEnd(text, at)
 		line := strings.TrimRight(text[at:end], "\r")
 		if m := re.FindStringSubmatchIndex(line); m != nil && m[2] >= 0 {
-			out = append(out, match{line: n, start: at + m[2], end: at + m[3], last: at + len(line)})
+			found := match{line: n, start: at + m[2], end: at + m[3], last: at + len(line)}
+			if len(m) > 4 && m[4] >= 0 {
+				found.start2, found.end2 = at+m[4], at+m[5]
+			}
+			out = append(out, found)
 		}
 		at = end + 1
 	}

@@ -49,6 +49,13 @@ func (p *planner) leadPasswords(ctx context.Context, d *draft, a *service, srv s
 			d.edit(a, facts.Source{Path: m.path, Line: found.line}, handoff.Edit{At: int64(found.start), Old: old, New: srv.host}, handoff.Rewrite{
 				What: "host of a password", Old: old, New: srv.host, Why: fmt.Sprintf("the password is known for the host itself, and %s is in another Pod", srv.s.box.Name),
 			})
+			if found.end2 == 0 || text[found.start2:found.end2] == fmt.Sprint(srv.port) {
+				continue
+			}
+			port := text[found.start2:found.end2]
+			d.edit(a, facts.Source{Path: m.path, Line: found.line}, handoff.Edit{At: int64(found.start2), Old: port, New: fmt.Sprint(srv.port)}, handoff.Rewrite{
+				What: "port of a password", Old: port, New: fmt.Sprint(srv.port), Why: fmt.Sprintf("%s is reached at another port", srv.s.box.Name),
+			})
 		}
 	}
 	return nil

@@ -130,7 +130,7 @@ func (p *planner) decide(ctx context.Context) error {
 	}
 	p.makeWorkloads()
 	for _, step := range []func(context.Context) error{
-		p.makeVolumes, p.makeShares, p.makeEphemeral, p.leadApart, p.shareSockets, p.makeFileSets, p.closeRoots,
+		p.makeVolumes, p.bringObjects, p.makeShares, p.makeEphemeral, p.leadApart, p.shareSockets, p.makeFileSets, p.closeRoots,
 		p.finishWorkloads, p.lookAround, p.judge, p.estimate,
 	} {
 		if err := step(ctx); err != nil {

@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/statelift/statelift/pipeline/cluster"
 	"github.com/statelift/statelift/pipeline/handoff"
-	"github.com/statelift/statelift/pipeline/oci"
+	"github.com/statelift/statelift/pipeline/receipts"
 	"github.com/statelift/statelift/pipeline/workspace"
 )
 
@@ -21,21 +20,21 @@ import (
 // receipt, and whether its Service leads there. What is in that server now is for
 // those who have its credentials.
 func (r *run) external(ctx context.Context, c *cluster.Cluster, w handoff.Workload) (string, error) {
-	i := slices.IndexFunc(r.made.Copies.Transfers, func(f handoff.ReceiptFile) bool { return f.Volume == w.Name })
-	if i < 0 {
+	// The newest: a cutover moves them again.
+	file := r.Workspace.Path(workspace.Receipts, receipts.Transfer(w.Name))
+	data, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("its databases were not moved to %s", w.External.Host)
 	}
-	f := r.made.Copies.Transfers[i]
-	data, err := os.ReadFile(r.Workspace.Path(workspace.Receipts, f.File))
 	if err != nil {
 		return "", err
 	}
 	var receipt handoff.TransferReceipt
 	switch err := json.Unmarshal(data, &receipt); {
-	case oci.Sum(data) != f.SHA256:
-		return "", fmt.Errorf("%s was changed", f.File)
 	case err != nil:
-		return "", fmt.Errorf("%s: %w", f.File, err)
+		return "", fmt.Errorf("%s: %w", file, err)
+	case receipt.Workload != w.Name:
+		return "", fmt.Errorf("%s is of %s", file, receipt.Workload)
 	case !receipt.Proved:
 		return "", errors.New(strings.Join(receipt.Differences, "; "))
 	}

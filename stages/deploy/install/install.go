@@ -126,7 +126,7 @@ func (s *Stage) connect(ctx context.Context, env *pipeline.Env, plan handoff.Pla
 	if r.objects, err = r.load(manifests); err != nil {
 		return nil, err
 	}
-	return r, r.usePullSecret(ctx)
+	return r, errors.Join(r.useBucket(), r.usePullSecret(ctx))
 }
 
 func (r *run) install(ctx context.Context) (_ handoff.Copies, err error) {
