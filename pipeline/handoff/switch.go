@@ -32,6 +32,10 @@ type Switch struct {
 	// Opened says that the cluster's fence was, or may have been, opened: what runs
 	// there may have written since.
 	Opened bool `json:"opened,omitempty"`
+	// Written is the number of the last round before the cluster was opened, also by
+	// an earlier cutover, 0 when it never was: until a later round, the volumes are
+	// what somebody wrote to them.
+	Written int `json:"written,omitempty"`
 
 	// Round is the number of the final round, 0 before it.
 	Round int `json:"round,omitempty"`
@@ -42,8 +46,8 @@ type Switch struct {
 	Granted           time.Duration `json:"grantedNanoseconds,omitempty"`
 	// Learnt is what the last cutover took that came to its end; the next one goes
 	// by it.
-	Learnt SwitchCosts `json:"learnt,omitzero"`
-	Steps          []SwitchStep  `json:"steps,omitempty"` // that were done, in their order
+	Learnt SwitchCosts  `json:"learnt,omitzero"`
+	Steps  []SwitchStep `json:"steps,omitempty"` // that were done, in their order
 	// Failure is why a cutover went back by itself, "" when the user asked for it.
 	Failure string `json:"failure,omitempty"`
 	// Changes are what was written in the cluster, of a switch that came back.

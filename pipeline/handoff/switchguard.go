@@ -40,6 +40,12 @@ func (s Switch) returned() string {
 	return text
 }
 
+// WrittenSince reports whether the volumes may have been written to by others since
+// the last of these rounds.
+func (s Switch) WrittenSince(rounds []Round) bool {
+	return s.Written > 0 && (len(rounds) == 0 || rounds[len(rounds)-1].Number <= s.Written)
+}
+
 // Guarded is a command that would do harm to a switch at the wrong time.
 type Guarded string
 

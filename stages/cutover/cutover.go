@@ -133,7 +133,7 @@ func (s *Switcher) Cutover(ctx context.Context, o Options) (*Report, error) {
 
 // begin checks all that can be checked before anything is stopped.
 func (s *Switcher) begin(ctx context.Context, before handoff.Switch, o Options, r *Report) (handoff.Switch, error) {
-	j := handoff.Switch{Began: s.Now(), Quiesce: o.Quiesce, OnSource: o.OnSource, Granted: o.MaxDowntime, Learnt: before.Learnt}
+	j := handoff.Switch{Began: s.Now(), Quiesce: o.Quiesce, OnSource: o.OnSource, Granted: o.MaxDowntime, Learnt: before.Learnt, Written: before.Written}
 	p, err := s.Predict(before.Learnt)
 	if err != nil {
 		return j, err

@@ -154,7 +154,7 @@ func (s *Switcher) release(ctx context.Context, j *handoff.Switch, _ *Report) (s
 		return nil, fmt.Errorf("the cluster is not opened: %w", err)
 	}
 	began := s.Now()
-	j.Opened = true
+	j.Opened, j.Written = true, j.Round
 	if err := s.enter(j, handoff.SwitchReleasing); err != nil {
 		return nil, err
 	}

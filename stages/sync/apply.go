@@ -57,7 +57,7 @@ func (r *run) apply(ctx context.Context) error {
 	var list []*volume
 	var total int64
 	for _, v := range r.volumes {
-		behind := v.round.Delta != ""
+		behind := v.round.Delta != "" || r.written
 		if !behind {
 			var err error
 			if behind, err = r.far.behind(ctx, v); err != nil {

@@ -136,7 +136,10 @@ func (c *inCluster) apply(ctx context.Context, v *volume) (handoff.Receipt, erro
 	if err != nil {
 		return handoff.Receipt{}, err
 	}
-	job.Known = filling.Round
+	// What an earlier Job proved counts no more when somebody wrote since.
+	if !c.written {
+		job.Known = filling.Round
+	}
 	job.Started = func(ctx context.Context, uid types.UID) error {
 		filling.Round = uid
 		return c.fillings.Keep(ctx, v.Name, filling)

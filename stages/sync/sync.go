@@ -92,6 +92,9 @@ type run struct {
 	upload  handoff.Upload
 	copies  handoff.Copies
 	rounds  handoff.Rounds
+	// written says that a workload had the volumes since the last round (a cutover
+	// that was taken back): all of them are brought up to date, whatever changed.
+	written bool
 	layout  *oci.Layout
 	far     far
 	volumes []*volume
@@ -166,6 +169,11 @@ func (r *run) read() error {
 	if r.rounds, err = lineage.Rounds(r.Workspace, r.seeds); err != nil {
 		return err
 	}
+	journal, err := pipeline.Read(r.Workspace, handoff.SwitchKey)
+	if err != nil && !errors.Is(err, pipeline.ErrNoHandoff) {
+		return err
+	}
+	r.written = journal.WrittenSince(r.rounds.Rounds)
 	// Rounds of other seeds are over: the volumes were filled anew since.
 	if r.layout, err = oci.Create(r.Workspace.Path(r.seeds.Layout)); err != nil {
 		return err
