@@ -79,19 +79,20 @@ type merger struct {
 // group is an inode of several paths, from the first to the last.
 type group struct {
 	tree.Record
+	blocks  []byte
 	left    uint32
 	dropped bool // its content never held still
 }
 
 // group returns what was found under the first path of r's inode. When r is the
 // first, it begins one and returns nil.
-func (g *merger) group(r *tree.Record, dropped bool) *group {
+func (g *merger) group(r *tree.Record, blocks []byte, dropped bool) *group {
 	if r.Nlink < 2 || r.Type == tree.Directory {
 		return nil
 	}
 	gr := g.groups[r.Ino]
 	if gr == nil {
-		g.groups[r.Ino] = &group{Record: *r, left: r.Nlink - 1, dropped: dropped}
+		g.groups[r.Ino] = &group{Record: *r, blocks: blocks, left: r.Nlink - 1, dropped: dropped}
 		return nil
 	}
 	if gr.left--; gr.left == 0 {
@@ -224,12 +225,12 @@ func (g *merger) keep(o *snapshot.Item) error {
 		return err
 	}
 	blocks := o.Blocks
-	if gr := g.group(&r, false); gr != nil {
+	if gr := g.group(&r, blocks, false); gr != nil {
 		if gr.dropped {
 			return g.remove(o)
 		}
 		gr.alike(&r)
-		blocks = nil
+		blocks = gr.blocks
 	}
 	r.Link = g.links.Seen(r.Entry)
 	item := snapshot.Of(r, blocks)
@@ -265,9 +266,9 @@ func (g *merger) put(o, d *snapshot.Item) error {
 	default:
 		steady = false
 	}
-	if gr := g.group(&r, !steady); gr != nil && gr.Type == r.Type {
+	if gr := g.group(&r, blocks, !steady); gr != nil && gr.Type == r.Type {
 		gr.alike(&r)
-		blocks = nil
+		blocks = gr.blocks
 	}
 	if !steady {
 		return g.unsteady(o, &r)
