@@ -86,7 +86,7 @@ func All(d Deps) []pipeline.Stage {
 		pipeline.Step4(report.Info(), nil, handoff.InventoryKey, handoff.SplitKey, handoff.PlanKey, handoff.TargetKey, handoff.ReportKey,
 			report.New(templates.Report).Run),
 		// Nothing is begun that the target cannot serve.
-		admitStage(),
+		admitStage(d),
 		// What the host's programs are.
 		imagesStage(d),
 		// What no program needs by path.
@@ -186,9 +186,10 @@ func planStage(d Deps) pipeline.Stage {
 	return pipeline.Step4(plan.Info(), o, handoff.SourceKey, handoff.InventoryKey, handoff.SplitKey, handoff.TargetKey, handoff.PlanKey, plan.New(o, d.Profiles, d.Rules).Run)
 }
 
-func admitStage() pipeline.Stage {
-	s := pipeline.Step2(admit.Info(), nil, handoff.PlanKey, handoff.TargetKey, handoff.AdmitKey, admit.New().Run)
-	s = pipeline.Part(s, handoff.PlanKey, func(p handoff.Plan) any { return p.Blocks })
+func admitStage(d Deps) pipeline.Stage {
+	o := admit.Options{Hold: d.Hold}
+	s := pipeline.Step3(admit.Info(), o, handoff.PlanKey, handoff.TargetKey, handoff.SourceKey, handoff.AdmitKey, admit.New(o).Run)
+	s = pipeline.Part(s, handoff.PlanKey, func(p handoff.Plan) any { return []any{p.Blocks, p.Databases} })
 	return pipeline.Part(s, handoff.TargetKey, func(t handoff.Target) any { return []string{t.Context, t.Namespace} })
 }
 

@@ -115,13 +115,16 @@ type Server struct {
 
 // Volume adjusts the volume at a path.
 type Volume struct {
-	Path         hostpath.Path   `json:"path"`
-	Name         string          `json:"name,omitempty"`
-	Size         Size            `json:"size,omitempty"` // 20Gi
-	StorageClass string          `json:"storageClass,omitempty"`
-	AccessMode   string          `json:"accessMode,omitempty"`
-	Headroom     float64         `json:"headroom,omitempty"` // 0.5 is half as much again
-	Line         strictyaml.Line `json:"line,omitempty"`
+	Path         hostpath.Path `json:"path"`
+	Name         string        `json:"name,omitempty"`
+	Size         Size          `json:"size,omitempty"` // 20Gi
+	StorageClass string        `json:"storageClass,omitempty"`
+	AccessMode   string        `json:"accessMode,omitempty"`
+	Headroom     float64       `json:"headroom,omitempty"` // 0.5 is half as much again
+	// Consistent says why the databases in it are taken consistently although they
+	// were not stopped: snapshot, the source is a snapshot that the user vouches for.
+	Consistent string          `json:"consistent,omitempty"`
+	Line       strictyaml.Line `json:"line,omitempty"`
 }
 
 // Images says what images are called beside their digests. Where they are

@@ -200,6 +200,8 @@ func (c *checker) volumes(d Decisions) {
 			c.fault(v.Line, "unknown accessMode %q", v.AccessMode)
 		case v.Headroom < 0 || v.Headroom > 100 || v.Headroom != v.Headroom:
 			c.fault(v.Line, "headroom %v is not between 0 and 100", v.Headroom)
+		case v.Consistent != "" && v.Consistent != "snapshot":
+			c.fault(v.Line, "unknown consistent %q (snapshot)", v.Consistent)
 		case v.Size > 0 && v.Headroom > 0:
 			c.fault(v.Line, "size and headroom contradict each other")
 		}

@@ -95,6 +95,10 @@ const template = `# Your decisions about this lift. statelift reads this file an
 #   accessMode: ReadWriteOnce
 # - path: /srv/uploads
 #   headroom: 0.5             # half as much again
+# A database that serves, or was not shut down, is no copy when it is copied, but
+# when SOURCE is a snapshot of all its file systems at one moment:
+# - path: /var/lib/postgresql
+#   consistent: snapshot
 
 # Answers to the questions of the report, by their names.
 # answers: {}

@@ -22,6 +22,8 @@ type Plan struct {
 	Configs   []FileSet  `json:"configs"` // ConfigMaps
 	Secrets   []FileSet  `json:"secrets"` // Secrets
 	Shares    []Share    `json:"shares"`
+	// Databases are the directories in volumes that are databases.
+	Databases []Database `json:"databases,omitempty"`
 	Objects   ObjectPlan `json:"objects"`
 	LeftOut   []LeftOut  `json:"leftOut"` // units, scripts and cron jobs that become nothing
 	Questions []Question `json:"questions"`
@@ -29,7 +31,8 @@ type Plan struct {
 	Look      []Look     `json:"look"` // "please look"
 	Estimate  Estimate   `json:"estimate"`
 	Balance   Balance    `json:"balance"`
-	// Blocks are why the target cannot serve this plan; none in a rehearsal.
+	// Blocks are why the target cannot serve this plan, and which databases are no
+	// copy when they are copied.
 	Blocks []Block `json:"blocks,omitempty"`
 	// CopierArch is what the program is for that fills the volumes (GOARCH); ""
 	// in a rehearsal.

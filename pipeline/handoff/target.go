@@ -119,7 +119,7 @@ type Permission struct {
 // Block is why the target cannot serve the plan, with the choices that a person
 // has.
 type Block struct {
-	About   string   `json:"about"` // volume, workload, object or permission
+	About   string   `json:"about"` // volume, workload, object, permission or database
 	Text    string   `json:"text"`
 	Choices []string `json:"choices"` // each one a thing to do, with the line for statelift.yaml where there is one
 }

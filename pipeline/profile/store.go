@@ -63,41 +63,16 @@ type Store struct {
 	// Markers are globs of paths below a directory that show that it is one of the
 	// engine: global/pg_control.
 	Markers []string `json:"markers,omitempty"`
-	// Copy takes a consistent copy while the engine serves.
-	Copy []Copy `json:"copy,omitempty"`
-}
-
-// Copy is one of the engine's own means to copy a database that serves. Its
-// commands are scripts of sh(1), run on the source; in them $DIR is the
-// database's directory, $TO an empty directory for the copy, which is the
-// account's that the database's directory belongs to, and $UNIT the service.
-type Copy struct {
-	Name string `json:"name"` // for people: mariadb-backup
-	// Has succeeds where the means is there, and changes nothing.
-	Has string `json:"has"`
-	// Run makes the copy. After it $TO holds what $DIR would hold after a clean stop,
-	// or what the engine recovers by itself.
-	Run string `json:"run"`
-	// Undo ends what Run began, whatever has become of that; it can be run again.
-	Undo string `json:"undo,omitempty"`
-	// Recovers says that the engine recovers the copy when it starts, as it is meant
-	// to be: its files do not say that it was stopped.
-	Recovers bool `json:"recovers,omitempty"`
 }
 
 func (s Store) validate() error {
-	if (s.Engine == "") != (len(s.Markers) == 0) || s.Engine == "" && len(s.Copy) > 0 {
-		return errors.New("store: engine and markers belong together, and copy to them")
+	if (s.Engine == "") != (len(s.Markers) == 0) {
+		return errors.New("store: engine and markers belong together")
 	}
 	var faults []error
 	for _, m := range s.Markers {
 		if _, err := path.Match(m, ""); err != nil || m == "" || path.IsAbs(m) {
 			faults = append(faults, fmt.Errorf("store.markers: %q is no glob below a directory", m))
-		}
-	}
-	for _, c := range s.Copy {
-		if c.Name == "" || c.Has == "" || c.Run == "" {
-			faults = append(faults, errors.New("store.copy: name, has and run are wanted"))
 		}
 	}
 	return errors.Join(faults...)

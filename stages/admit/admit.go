@@ -2,39 +2,72 @@ package admit
 
 import (
 	"context"
+	"slices"
 
 	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/datastore"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/rootfs"
 )
 
 // Info describes the stage.
 func Info() pipeline.Info {
 	return pipeline.Info{
-		Name: "admit", Summary: "stops before any work when the cluster cannot serve the plan, with the choices",
-		Effects: pipeline.Local, Resumes: "judging again", Version: 1,
+		Name: "admit", Summary: "stops before any work when the cluster cannot serve the plan, or a database cannot be copied as it is, with the choices",
+		Effects: pipeline.Local, Resumes: "judging again", Version: 2,
 	}
 }
 
+// Options decide about the result.
+type Options struct {
+	// Hold says that a cutover makes a consistent copy later.
+	Hold bool `json:"hold,omitempty"`
+}
+
 // Stage is the gate.
-type Stage struct{}
+type Stage struct{ options Options }
 
 // New makes the stage.
-func New() *Stage { return &Stage{} }
+func New(o Options) *Stage { return &Stage{options: o} }
 
 // Rehearsal is the target of a run without a cluster.
 const Rehearsal = "rehearsal"
 
-// Run lets a plan pass that its target can serve. Otherwise the error is a
-// [pipeline.Blocked] with every block and its choices.
-func (s *Stage) Run(_ context.Context, _ *pipeline.Env, plan handoff.Plan, target handoff.Target) (handoff.Admission, error) {
-	if target.Context == "" {
-		return handoff.Admission{Target: Rehearsal}, nil
+// Run lets a plan pass that its target can serve, and whose databases are a copy
+// when they are copied. Otherwise the error is a [pipeline.Blocked] with every
+// block and its choices. The databases are looked at once more: since the plan was
+// made they may have been stopped, or started.
+func (s *Stage) Run(ctx context.Context, _ *pipeline.Env, plan handoff.Plan, target handoff.Target, source handoff.Source) (handoff.Admission, error) {
+	name := Rehearsal
+	if target.Context != "" {
+		name = target.Context + "/" + target.Namespace
 	}
-	name := target.Context + "/" + target.Namespace
-	if len(plan.Blocks) == 0 {
-		return handoff.Admission{Target: name}, nil
+	blocks := slices.DeleteFunc(slices.Clone(plan.Blocks), func(b handoff.Block) bool { return b.About == datastore.About })
+	databases, err := s.databases(ctx, plan, source)
+	if err != nil {
+		return handoff.Admission{}, err
 	}
-	return handoff.Admission{}, &pipeline.Blocked{Question: question(name, plan.Blocks)}
+	if blocks = append(blocks, databases...); len(blocks) > 0 {
+		return handoff.Admission{}, &pipeline.Blocked{Question: question(name, blocks)}
+	}
+	return handoff.Admission{Target: name}, nil
+}
+
+// databases are the blocks of the databases as they are now.
+func (s *Stage) databases(ctx context.Context, plan handoff.Plan, source handoff.Source) ([]handoff.Block, error) {
+	if s.options.Hold || len(plan.Databases) == 0 {
+		return nil, nil
+	}
+	root, err := rootfs.Open(source.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	list := slices.Clone(plan.Databases)
+	if err := datastore.Look(ctx, root, list); err != nil {
+		return nil, err
+	}
+	return datastore.Blocks(list), nil
 }
 
 // question is all blocks, numbered, each with its choices.

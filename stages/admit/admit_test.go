@@ -2,6 +2,9 @@ package admit
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -33,7 +36,7 @@ func TestAdmit(t *testing.T) {
    - another name`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := New().Run(t.Context(), nil, tt.plan, tt.target)
+			got, err := New(Options{}).Run(t.Context(), nil, tt.plan, tt.target, handoff.Source{})
 			if got.Target != tt.want {
 				t.Errorf("admitted to %q, want %q", got.Target, tt.want)
 			}
@@ -47,5 +50,44 @@ func TestAdmit(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDatabases admits a database by its files as they are now, and by what the
+// user decided.
+func TestDatabases(t *testing.T) {
+	root := t.TempDir()
+	dump := filepath.Join(root, "dump.rdb")
+	write := func(content string) {
+		if err := os.WriteFile(dump, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const whole, cut = "REDIS0003\xff", "REDIS0003"
+	for _, tt := range []struct {
+		name, content, consistent string
+		options                   Options
+		ok                        bool
+	}{
+		{"clean", whole, "", Options{}, true},
+		{"unclean", cut, "", Options{}, false},
+		{"held", cut, "", Options{Hold: true}, true},
+		{"a snapshot", cut, "snapshot", Options{}, true},
+	} {
+		write(tt.content)
+		plan := handoff.Plan{
+			// What the plan said is of its time.
+			Blocks:    []handoff.Block{{About: "database", Text: "of old"}},
+			Databases: []handoff.Database{{Volume: "redis", Root: "/", Path: "/", Engine: "redis", Unit: "redis.service", Consistent: tt.consistent}},
+		}
+		_, err := New(tt.options).Run(t.Context(), nil, plan, handoff.Target{}, handoff.Source{Root: root})
+		if blocked := (*pipeline.Blocked)(nil); (err == nil) != tt.ok || err != nil && !errors.As(err, &blocked) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		for _, want := range []string{"--hold", "cutover --quiesce", "stop it", "consistent: snapshot", "cut off"} {
+			if err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: no word of %q: %v", tt.name, want, err)
+			}
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/catalog"
+	"github.com/statelift/statelift/pipeline/datastore"
 	"github.com/statelift/statelift/pipeline/decisions"
 	"github.com/statelift/statelift/pipeline/facts"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -131,13 +132,14 @@ func (p *planner) decide(ctx context.Context) error {
 	p.makeWorkloads()
 	for _, step := range []func(context.Context) error{
 		p.makeVolumes, p.bringObjects, p.makeShares, p.makeEphemeral, p.leadApart, p.shareSockets, p.makeFileSets, p.closeRoots,
-		p.finishWorkloads, p.lookAround, p.judge, p.estimate,
+		p.finishWorkloads, p.findDatabases, p.lookAround, p.judge, p.estimate,
 	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	p.fitTarget()
+	p.plan.Blocks = append(p.plan.Blocks, datastore.Blocks(p.plan.Databases)...)
 	p.tidy()
 	return p.unheard()
 }
