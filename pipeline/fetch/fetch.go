@@ -14,9 +14,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
@@ -225,7 +227,16 @@ func (f *fetcher) link(e handoff.IndexEntry) error {
 	if err := f.root.Symlink(target, name); err != nil {
 		return err
 	}
-	return f.root.Lchown(name, int(e.UID), int(e.GID))
+	if err := f.root.Lchown(name, int(e.UID), int(e.GID)); err != nil {
+		return err
+	}
+	dir, err := f.root.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	at := unix.NsecToTimespec(e.Mtime)
+	return unix.UtimesNanoAt(int(dir.Fd()), filepath.Base(name), []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // dress gives owner, then mode, since changing the owner takes bits of the mode

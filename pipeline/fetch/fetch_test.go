@@ -49,7 +49,7 @@ func media(t *testing.T, edit func([]handoff.IndexEntry) []handoff.IndexEntry) (
 		{Path: "/srv/media/closed", Type: "d", Mode: 0o500, UID: 33, GID: 33, Mtime: at},
 		file("/srv/media/closed/empty", "", 0o600, 0),
 		file("/srv/media/run", "#!/bin/sh\n", 0o4755, 7),
-		{Path: "/srv/media/link", Type: "l", Target: "../../etc/passwd", UID: 33, GID: 33},
+		{Path: "/srv/media/link", Type: "l", Target: "../../etc/passwd", UID: 33, GID: 33, Mtime: at},
 		{Path: "/srv/media/nothing", Type: "d", Mode: 0o755, Mtime: at},
 		file("/srv/media/line\nbreak", "odd", 0o644, 0),
 	}
@@ -79,9 +79,6 @@ func find(t *testing.T, dir string) string {
 		if cols[1] == "d" {
 			cols[4] = "" // of the file system
 		}
-		if cols[1] == "l" {
-			cols[5] = ""
-		}
 		cols[5] = strings.TrimSuffix(cols[5], "0000000")
 		lines = append(lines, strings.Join(cols, "|"))
 	}
@@ -103,7 +100,7 @@ func TestRun(t *testing.T) {
 		seen := find(t, dir)
 		for _, want := range []string{
 			"|d|2755|33:33||1500000000.123|", "a.jpg|f|640|33:34|9|1500000000.123|", "closed|d|500|33:33||1500000000.123|",
-			"closed/empty|f|600|0:1|0|1500000000.123|", "run|f|4755|7:8|10|1500000000.123|", "link|l|777|33:33|16||../../etc/passwd",
+			"closed/empty|f|600|0:1|0|1500000000.123|", "run|f|4755|7:8|10|1500000000.123|", "link|l|777|33:33|16|1500000000.123|../../etc/passwd",
 			"nothing|d|755|0:0||1500000000.123|", "line\nbreak|f|644|0:1|3|1500000000.123|",
 		} {
 			if !strings.Contains("\n"+seen+"\n", "\n"+want+"\n") {
