@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,8 +15,10 @@ import (
 	"github.com/statelift/statelift/pipeline/bytesize"
 	"github.com/statelift/statelift/pipeline/cluster"
 	"github.com/statelift/statelift/pipeline/cluster/fence"
+	"github.com/statelift/statelift/pipeline/datastore"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/receipts"
+	"github.com/statelift/statelift/pipeline/rootfs"
 	"github.com/statelift/statelift/stages/verify"
 )
 
@@ -211,5 +214,25 @@ func (c checks) look(f func(*verify.Stage, verify.Made, *cluster.Cluster) ([]han
 	return f(verify.New(verify.Options{Store: c.Store, Talk: c.talk()}, c.openStore), made, in)
 }
 
-// Judge looks at the databases of the stopped source.
-func (c checks) Judge(context.Context) ([]handoff.Check, error) { return nil, nil }
+// Judge looks at the databases of the stopped source, each from its own files and
+// from who has them open: only what was shut down cleanly is copied.
+func (c checks) Judge(ctx context.Context) ([]handoff.Check, error) {
+	src, err := pipeline.Read(c.runner.Env.Workspace, handoff.SourceKey)
+	if err != nil {
+		return nil, err
+	}
+	root, err := rootfs.Open(src.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	list := slices.Clone(c.plan.Databases)
+	if err := datastore.Look(ctx, root, list); err != nil {
+		return nil, err
+	}
+	var out []handoff.Check
+	for _, d := range list {
+		out = append(out, datastore.Check(d))
+	}
+	return out, nil
+}
