@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/bytesize"
+	"github.com/statelift/statelift/pipeline/datastore"
 	"github.com/statelift/statelift/pipeline/handoff"
 )
 
@@ -80,6 +82,10 @@ func (g *globals) plan(ctx context.Context, req request) (_ *planSummary, err er
 	if p.Plan, err = pipeline.Read(l.ws, handoff.PlanKey); err != nil {
 		return nil, errors.Join(runErr, err)
 	}
+	if l.request.held() {
+		// The cutover takes databases consistently.
+		p.Blocks = slices.DeleteFunc(p.Blocks, func(b handoff.Block) bool { return b.About == datastore.About })
+	}
 	p.report, err = pipeline.Read(l.ws, handoff.ReportKey)
 	return p, errors.Join(runErr, err, p.blocked(l.request.Context))
 }
@@ -90,8 +96,12 @@ func (p *planSummary) blocked(contextName string) error {
 	if len(p.Blocks) == 0 {
 		return nil
 	}
+	target := contextName + "/" + p.Into
+	if contextName == "" {
+		target = "a rehearsal"
+	}
 	return &pipeline.Blocked{
-		Question: fmt.Sprintf("%s/%s cannot serve this plan as it is: %d things to decide, each with its choices, are in the plan and the report", contextName, p.Into, len(p.Blocks)),
+		Question: fmt.Sprintf("%s cannot serve this plan as it is: %d things to decide, each with its choices, are in the plan and the report", target, len(p.Blocks)),
 		Where:    "statelift.yaml, or the command line",
 	}
 }
@@ -127,7 +137,11 @@ func (p *planSummary) write(w io.Writer) error {
 	}
 	p.problems.write(w)
 	if n := len(p.Blocks); n > 0 {
-		fmt.Fprintf(w, "\n%d things stand in the way of a run into namespace %s:\n%s\n", n, p.Into, handoff.BlocksText(p.Blocks))
+		into := ""
+		if p.Into != "" {
+			into = " into namespace " + p.Into
+		}
+		fmt.Fprintf(w, "\n%d things stand in the way of a run%s:\n%s\n", n, into, handoff.BlocksText(p.Blocks))
 	}
 	for _, f := range p.report.Files {
 		fmt.Fprintf(w, "\nreport: %s", filepath.Join(p.dir, f.Name))
