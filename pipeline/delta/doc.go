@@ -13,9 +13,9 @@
 // The list of changes has a line for each path that changed, in the order of a
 // listing (package tree), each with a kind and a tab (0x09) before it:
 //
-//	-	PATH	is not there any more, in the escape of [hostpath.Quote]
-//	+	LINE	is as this line of a listing says
-//	~	JSON	how the content of the file in the line before comes about ([Patch])
+//   - PATH	is not there any more, in the escape of [hostpath.Quote]
+//   - LINE	is as this line of a listing says
+//     ~	JSON	how the content of the file in the line before comes about ([Patch])
 //
 // The listing with the changes is that of the new state, whose tree digest the
 // config has. The content of a file is found by its SHA-256, wherever it is: at
