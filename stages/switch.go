@@ -95,19 +95,26 @@ const (
 	supposedStart = 20 * time.Second
 )
 
+// Costs are what a switch takes beside its final round: what it took the last
+// time, and what is supposed before that. stops says that it stops the source.
+func Costs(d Deps, learnt handoff.SwitchCosts, stops bool) sync.Costs {
+	c := sync.Costs{Stop: learnt.Stop, Start: learnt.Start}
+	if stops && c.Stop == 0 {
+		c.Stop = supposedStop
+	}
+	if d.Context != "" && c.Start == 0 {
+		c.Start = supposedStart
+	}
+	return c
+}
+
 // predict goes by the rounds, and by what the last cutover took.
 func (f *far) predict(learnt handoff.SwitchCosts, stops bool) (cutover.Prediction, error) {
 	made, err := pipeline.Read(f.runner.Env.Workspace, handoff.RoundsKey)
 	if err != nil && !errors.Is(err, pipeline.ErrNoHandoff) {
 		return cutover.Prediction{}, err
 	}
-	if stops && learnt.Stop == 0 {
-		learnt.Stop = supposedStop
-	}
-	if !f.rehearsal() && learnt.Start == 0 {
-		learnt.Start = supposedStart
-	}
-	p := sync.Predict(made.Rounds, time.Now(), sync.Costs{Stop: learnt.Stop, Start: learnt.Start})
+	p := sync.Predict(made.Rounds, time.Now(), Costs(f.Deps, learnt, stops))
 	return cutover.Prediction{Known: p.Known, Stop: p.Stop, Final: p.Final, Start: p.Start, Downtime: p.Downtime, Why: p.Why}, nil
 }
 

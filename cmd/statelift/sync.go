@@ -110,7 +110,7 @@ func (g *globals) sync(ctx context.Context, o syncOptions) (_ *syncReport, err e
 	if err != nil {
 		return nil, err
 	}
-	r.Prediction = sync.Predict(rounds.Rounds, time.Now(), sync.Costs{Stop: journal.Learnt.Stop, Start: journal.Learnt.Start})
+	r.Prediction = sync.Predict(rounds.Rounds, time.Now(), stages.Costs(l.deps, journal.Learnt, l.request.Context != ""))
 	r.Go = r.Prediction.Go(o.maxDowntime)
 	return r, restless(round)
 }
