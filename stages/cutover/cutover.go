@@ -200,6 +200,9 @@ func (s *Switcher) through(ctx context.Context, j *handoff.Switch, r *Report, ne
 	if backErr != nil {
 		return r, errors.Join(fmt.Errorf("the cutover failed: %w", err), fmt.Errorf("and it could not be taken back: %w", backErr))
 	}
+	if !j.Quiesce {
+		return r, fmt.Errorf("the cutover failed; the cluster is held, and the source is yours to start: %w", err)
+	}
 	return r, fmt.Errorf("the cutover failed, and the source serves again: %w", err)
 }
 
