@@ -296,6 +296,13 @@ func unfinished(pods []*corev1.Pod) []*corev1.Pod {
 // failed explains a Job that gave up. A copy that was made and differs is no
 // failure of the Job: its receipt tells.
 func (r *Runner) failed(ctx context.Context, j Job, job *batchv1.Job, pods []*corev1.Pod) error {
+	// The view may know of the Job's end before it knows of the Pod's.
+	if now, err := r.Cluster.Pods(ctx, map[string]string{batchv1.ControllerUidLabel: string(job.UID)}); err == nil && len(now) > 0 {
+		pods = pods[:0:0]
+		for i := range now {
+			pods = append(pods, &now[i])
+		}
+	}
 	files := r.SaveLogs(ctx, j.Volume, pods)
 	for _, p := range pods {
 		if short, ok := lastWordsOf(p); ok && !short.Proved {
