@@ -64,6 +64,7 @@ cutover, and one that has not come to the start of the workloads by then goes ba
 	f.DurationVar(&o.maxDowntime, "max-downtime", 0, "how long nobody may serve (default no limit)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only check, and show the commands that would be run on the source")
 	g.patience.register(cmd)
+	g.patience.registerCluster(cmd)
 	return cmd
 }
 

@@ -53,6 +53,7 @@ accept there is no way back.`,
 	f.StringVar(&o.Archive, "archive", "", "bring what was written in the cluster back into this directory, as VOLUME.tar")
 	f.BoolVar(&o.NoList, "no-list", false, "do not list what was written in the cluster")
 	f.StringVar(&o.onSource, "on-source", "", "what commands on the source are run with (default as of the cutover)")
+	g.patience.registerCluster(cmd)
 	return cmd
 }
 
