@@ -19,5 +19,3 @@ func Sync(d Deps, checksum bool) *sync.Stage {
 	}
 	return sync.New(o)
 }
-
-func syncStage(d Deps) *sync.Stage { return Sync(d, false) }

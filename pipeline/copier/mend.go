@@ -44,7 +44,6 @@ type mender struct {
 type need struct {
 	places int    // files that want it
 	staged bool   // it is in the stage, complete
-	fetch  bool   // wanted as a base only, and to be fetched
 	steps  []Step // still to be taken on what is staged, the last one first
 	proved bool   // nothing in it is unread
 }

@@ -41,10 +41,10 @@ func (r *run) external(ctx context.Context, c *cluster.Cluster, w handoff.Worklo
 	name := r.made.Plan.ObjectName(w.Name)
 	service, err := c.Client.CoreV1().Services(c.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return "", fmt.Errorf("Service %s: %w", name, err)
+		return "", fmt.Errorf("the Service %s: %w", name, err)
 	}
 	if at := service.Spec.ExternalName; at != "" && at != w.External.Host || len(service.Spec.Selector) > 0 {
-		return "", fmt.Errorf("Service %s does not lead to %s", name, w.External.Host)
+		return "", fmt.Errorf("the Service %s does not lead to %s", name, w.External.Host)
 	}
 	tables, rows := 0, int64(0)
 	for _, d := range receipt.Databases {

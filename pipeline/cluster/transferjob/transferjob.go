@@ -125,13 +125,13 @@ func prepare(job *unstructured.Unstructured, source string) (*unstructured.Unstr
 	job = job.DeepCopy()
 	boxes, _, err := unstructured.NestedSlice(job.Object, "spec", "template", "spec", "containers")
 	if err != nil || len(boxes) != 1 {
-		return nil, "", fmt.Errorf("Job %s does not have one container", job.GetName())
+		return nil, "", fmt.Errorf("the Job %s does not have one container", job.GetName())
 	}
 	box, _ := boxes[0].(map[string]any)
 	args, _, err := unstructured.NestedStringSlice(box, "args")
 	i := slices.Index(args, SourceFlag)
 	if err != nil || i < 0 || i+1 >= len(args) {
-		return nil, "", fmt.Errorf("Job %s does not say from what it moves", job.GetName())
+		return nil, "", fmt.Errorf("the Job %s does not say from what it moves", job.GetName())
 	}
 	if source != "" {
 		args[i+1] = source
@@ -141,7 +141,7 @@ func prepare(job *unstructured.Unstructured, source string) (*unstructured.Unstr
 		unstructured.SetNestedSlice(job.Object, boxes, "spec", "template", "spec", "containers"),
 		unstructured.SetNestedField(job.Object, false, "spec", "suspend"))
 	if err != nil {
-		return nil, "", fmt.Errorf("Job %s: %w", job.GetName(), err)
+		return nil, "", fmt.Errorf("the Job %s: %w", job.GetName(), err)
 	}
 	data, err := json.Marshal(job.Object["spec"])
 	sum := sha256.Sum256(data)
