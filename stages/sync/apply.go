@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/statelift/statelift/pipeline/carrier"
+	"github.com/statelift/statelift/pipeline/receipts"
 )
 
 // send brings what is new to where the cluster finds it, volume by volume, and
@@ -57,7 +58,7 @@ func (r *run) apply(ctx context.Context) error {
 	var list []*volume
 	var total int64
 	for _, v := range r.volumes {
-		behind := v.round.Delta != "" || r.written
+		behind := v.round.Delta != "" || r.written || r.unrecorded(v)
 		if !behind {
 			var err error
 			if behind, err = r.far.behind(ctx, v); err != nil {
@@ -85,6 +86,14 @@ func (r *run) apply(ctx context.Context) error {
 		})
 	}
 	return errors.Join(append(errs, group.Wait(), ctx.Err())...)
+}
+
+// unrecorded reports whether the receipt of a volume is another one than was
+// recorded: a round that was cut short wrote it. One more is made, so that the two
+// agree again.
+func (r *run) unrecorded(v *volume) bool {
+	_, err := receipts.Newest(r.Workspace, v.Name)
+	return errors.Is(err, receipts.ErrOther)
 }
 
 func (r *run) update(ctx context.Context, v *volume) error {
