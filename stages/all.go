@@ -92,7 +92,7 @@ func All(d Deps) []pipeline.Stage {
 		// What no program needs by path.
 		objectsStage(d),
 		// What the volumes start with.
-		seedStage(),
+		seedStage(d),
 		// The seeds, to where a cluster finds them.
 		uploadStage(d),
 		// What the cluster is told.
@@ -225,8 +225,8 @@ func objectsStage(d Deps) pipeline.Stage {
 	return pipeline.Part(pipeline.After(s, handoff.SplitKey), handoff.SplitKey, func(s handoff.Split) any { return s.Classes[claim.Object] })
 }
 
-func seedStage() pipeline.Stage {
-	o := seed.Options{}
+func seedStage(d Deps) pipeline.Stage {
+	o := seed.Options{Hold: d.Hold}
 	s := pipeline.Step2(seed.Info(), o, handoff.PlanKey, handoff.SourceKey, handoff.SeedsKey, seed.New(o).Run)
 	s = pipeline.Recheck(s, handoff.SeedsKey, seed.Missing)
 	s = pipeline.Part(s, handoff.PlanKey, volumesOf)

@@ -123,6 +123,9 @@ type ReceiptFile struct {
 	File   string `json:"file"`
 	SHA256 string `json:"sha256"`
 	Proved bool   `json:"proved"`
+	// Mark is [Receipt.Mark], which the file does not have: two runs that end the
+	// same have equal receipts.
+	Mark int64 `json:"markNanoseconds,omitempty"`
 }
 
 // Receipt is the proof of one copy.

@@ -35,12 +35,14 @@ func Newest(w workspace.Workspace, volume string) (r handoff.Receipt, err error)
 		return r, fmt.Errorf("receipt: %w", err)
 	}
 	sum := oci.Sum(data)
-	if !slices.ContainsFunc(known, func(f handoff.ReceiptFile) bool { return f.SHA256 == sum }) {
+	at := slices.IndexFunc(known, func(f handoff.ReceiptFile) bool { return f.SHA256 == sum })
+	if at < 0 {
 		return r, fmt.Errorf("%s %w", name, ErrOther)
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return r, fmt.Errorf("%s: %w", name, err)
 	}
+	r.Mark = known[at].Mark
 	if !slices.Equal(r.Deltas, deltas) {
 		return r, fmt.Errorf("%s is of an earlier round: it %w", name, ErrOther)
 	}

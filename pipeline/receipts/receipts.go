@@ -19,8 +19,11 @@ func Listing(volume string) string { return volume + ".listing" }
 
 func file(volume string) string { return volume + ".json" }
 
-// Write writes a receipt into dir, whole or not at all, and says where it is.
+// Write writes a receipt into dir, whole or not at all, and says where it is. The
+// file is without the receipt's mark, which differs from run to run.
 func Write(dir string, receipt handoff.Receipt) (handoff.ReceiptFile, error) {
+	mark := receipt.Mark
+	receipt.Mark = 0
 	data, err := json.MarshalIndent(receipt, "", "  ")
 	if err != nil {
 		return handoff.ReceiptFile{}, fmt.Errorf("receipt of volume %s: %w", receipt.Volume, err)
@@ -30,7 +33,7 @@ func Write(dir string, receipt handoff.Receipt) (handoff.ReceiptFile, error) {
 	if err := atomicfile.Write(filepath.Join(dir, name), data, 0o600); err != nil {
 		return handoff.ReceiptFile{}, fmt.Errorf("receipt of volume %s: %w", receipt.Volume, err)
 	}
-	return handoff.ReceiptFile{Volume: receipt.Volume, File: name, SHA256: oci.Sum(data), Proved: receipt.Proved}, nil
+	return handoff.ReceiptFile{Volume: receipt.Volume, File: name, SHA256: oci.Sum(data), Proved: receipt.Proved, Mark: mark}, nil
 }
 
 // Prune removes the files in dir of volumes that have no receipt in keep: those

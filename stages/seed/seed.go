@@ -2,7 +2,9 @@ package seed
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"slices"
 	"strings"
@@ -31,6 +33,9 @@ func Info() pipeline.Info {
 // Options decide about the result.
 type Options struct {
 	Limits seed.Limits `json:"limits,omitzero"`
+	// Hold says that no workload starts with these seeds before a sync round: what
+	// changed since the scan is no fault then, the next round brings it.
+	Hold bool `json:"hold,omitempty"`
 }
 
 // Stage is the seed stage.
@@ -72,6 +77,9 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, s
 	if err := r.finish(ctx); err != nil {
 		return handoff.Seeds{}, err
 	}
+	if r.later > 0 {
+		env.Log.Info("the source goes on: what changed since the scan comes with the next sync", "paths", r.later)
+	}
 	if len(r.changed) > 0 {
 		return r.out, &pipeline.Incomplete{Because: r.changed}
 	}
@@ -99,6 +107,7 @@ type run struct {
 	out       handoff.Seeds
 	manifests []oci.Descriptor
 	changed   []string
+	later     int64 // paths that the next round brings
 }
 
 func (r *run) volume(ctx context.Context, v handoff.Volume) error {
@@ -118,6 +127,10 @@ func (r *run) volume(ctx context.Context, v handoff.Volume) error {
 		return err
 	}
 	for _, p := range built.Problems {
+		if r.options.Hold && (errors.Is(p.Err, seed.ErrChanged) || errors.Is(p.Err, fs.ErrNotExist)) {
+			r.later++
+			continue
+		}
 		r.changed = append(r.changed, p.Error())
 	}
 	if more := built.ProblemCount - int64(len(built.Problems)); more > 0 {

@@ -52,6 +52,7 @@ func (h rehearsal) receipt(v *volume) (handoff.Receipt, error) {
 	if err != nil {
 		return handoff.Receipt{}, fmt.Errorf("receipt of volume %s: %w", v.Name, err)
 	}
+	receipt.Mark = v.before.Mark
 	return receipt, nil
 }
 

@@ -5,7 +5,6 @@ package install_test
 import (
 	"math/rand/v2"
 	"os/exec"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -58,20 +57,6 @@ func TestKilled(t *testing.T) {
 	calm.sameProofs(t, disturbed)
 }
 
-// timeless are receipts without the time of the volume's file system that each has
-// (markNanoseconds).
-func timeless(t *testing.T, receipts map[string]string) map[string]string {
-	t.Helper()
-	mark := regexp.MustCompile(`("markNanoseconds": *)[1-9][0-9]*`)
-	out := map[string]string{}
-	for name, text := range receipts {
-		if out[name] = mark.ReplaceAllString(text, "${1}0"); strings.HasSuffix(name, ".json") && out[name] == text {
-			t.Errorf("%s has no time:\n%s", name, text)
-		}
-	}
-	return out
-}
-
 // TestReceiptLost: copies that were made while nobody watched, and whose Pods are
 // gone, are proved again.
 func TestReceiptLost(t *testing.T) {
@@ -107,7 +92,7 @@ func TestReceiptLost(t *testing.T) {
 }
 
 // TestRehearsalSaysTheSame: the proof of a copy in the cluster is that of the
-// same copy on this machine, but for what is said not to be compared, and the time.
+// same copy on this machine, but for what is said not to be compared.
 func TestRehearsalSaysTheSame(t *testing.T) {
 	t.Parallel()
 	l := newLift(t)
@@ -116,8 +101,8 @@ func TestRehearsalSaysTheSame(t *testing.T) {
 	l.statelift(t, "run", l.host, "-w", rehearsed)
 	out, err := exec.Command("bash", "-euc", `
 		for f in "$1"/receipts/*.json; do
-			jq -S 'del(.notCompared, .markNanoseconds)' "$f" >"$f.plain"
-			jq -S 'del(.notCompared, .markNanoseconds)' "$2/receipts/$(basename "$f")" | diff "$f.plain" -
+			jq -S 'del(.notCompared)' "$f" >"$f.plain"
+			jq -S 'del(.notCompared)' "$2/receipts/$(basename "$f")" | diff "$f.plain" -
 		done
 		for f in "$1"/receipts/*.listing; do
 			cmp "$f" "$2/receipts/$(basename "$f")"
