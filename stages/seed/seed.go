@@ -123,6 +123,16 @@ func (r *run) volume(ctx context.Context, v handoff.Volume) error {
 	if err != nil {
 		return err
 	}
+	lost, err := delta.Lost(ctx, r.layout, r.Workspace.Path(workspace.Rounds, v.Name))
+	if err != nil {
+		return err
+	}
+	if lost != "" {
+		r.Log.Warn("the sync rounds since the seed are dropped, the next one begins with the seed", "volume", v.Name, "because", lost)
+		if err := kept.Forget(); err != nil {
+			return err
+		}
+	}
 	if err := kept.Commit(built); err != nil {
 		return err
 	}
