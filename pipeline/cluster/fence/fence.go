@@ -20,6 +20,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/statelift/statelift/pipeline/cluster"
 	"github.com/statelift/statelift/pipeline/cluster/await"
@@ -256,6 +257,7 @@ func (f *Fence) gone(ctx context.Context) error {
 	deadline := time.Now().Add(grace + patience)
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
+	remind := reminder{Fence: f, told: map[types.UID]time.Time{}}
 	for {
 		pods, err := f.Owner.Pods(ctx, f.Plan.Pods())
 		if err != nil {
@@ -265,7 +267,7 @@ func (f *Fence) gone(ctx context.Context) error {
 		for _, p := range pods {
 			if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
 				name = p.Name
-				break
+				remind.look(ctx, &p)
 			}
 		}
 		switch {
