@@ -77,7 +77,7 @@ func (l *lift) run(t *testing.T, root, contextName, namespace, text string) erro
 	l.events = map[string]string{}
 	runner := &pipeline.Runner{
 		Stages: stages.All(stages.Deps{
-			Source: root, Context: contextName, Namespace: namespace, Version: "test", Decisions: d, Profiles: profiles, Rules: rules,
+			Source: root, Context: contextName, Namespace: namespace, Hold: true, Version: "test", Decisions: d, Profiles: profiles, Rules: rules,
 		}),
 		Granted: pipeline.Local | pipeline.Cluster, Version: "test",
 		Env:     pipeline.Env{Log: slog.New(slog.DiscardHandler), Workspace: l.ws, Progress: silent{}},
