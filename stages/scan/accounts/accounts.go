@@ -40,33 +40,21 @@ func (c Collector) Collect(ctx context.Context, r *rootfs.Root, _ []hostpath.Pat
 		if !ok {
 			continue
 		}
-		for n, line := range collect.Lines(data) {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			src := facts.Source{Path: p, Line: n}
-			found, err := parse(p, line, src)
-			switch {
-			case errors.Is(err, errNone):
-				continue
-			case err != nil:
-				found = collect.Problem(c.Name(), src, err.Error())
-			}
-			if err := emit(found); err != nil {
-				return err
-			}
+		err = collect.Each(ctx, c.Name(), p, data, func(line string, src facts.Source) (collect.Found, error) {
+			return parse(p, line, src)
+		}, emit)
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// errNone is a line that names nobody: a comment, an empty line, a line of the
-// Network Information Service, which begins with + or -.
-var errNone = errors.New("no account")
-
+// parse reads one line. A line that names nobody says nothing: a comment, an empty
+// line, a line of the Network Information Service, which begins with + or -.
 func parse(p hostpath.Path, line string, src facts.Source) (collect.Found, error) {
 	if s := strings.TrimSpace(line); s == "" || s[0] == '#' || s[0] == '+' || s[0] == '-' {
-		return collect.Found{}, errNone
+		return collect.Found{}, collect.ErrNothing
 	}
 	if p == group {
 		g, err := parseGroup(line)

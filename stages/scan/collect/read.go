@@ -2,6 +2,8 @@ package collect
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"iter"
 
 	"github.com/statelift/statelift/pipeline/facts"
@@ -34,4 +36,29 @@ func Lines(data []byte) iter.Seq2[int, string] {
 			}
 		}
 	}
+}
+
+// ErrNothing is a line that says nothing, such as a comment.
+var ErrNothing = errors.New("the line says nothing")
+
+// Each emits what parse makes of every line of the file p, or the problem that
+// it found with one; of a line for which it returns [ErrNothing] it emits nothing.
+func Each(ctx context.Context, collector string, p hostpath.Path, data []byte, parse func(line string, src facts.Source) (Found, error), emit Emit) error {
+	for n, line := range Lines(data) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		src := facts.Source{Path: p, Line: n}
+		found, err := parse(line, src)
+		switch {
+		case errors.Is(err, ErrNothing):
+			continue
+		case err != nil:
+			found = Problem(collector, src, err.Error())
+		}
+		if err := emit(found); err != nil {
+			return err
+		}
+	}
+	return nil
 }

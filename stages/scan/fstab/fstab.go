@@ -34,35 +34,19 @@ func (c Collector) Collect(ctx context.Context, r *rootfs.Root, paths []hostpath
 	if !ok {
 		return err
 	}
-	for n, line := range collect.Lines(data) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		src := facts.Source{Path: fstab, Line: n}
+	return collect.Each(ctx, c.Name(), fstab, data, func(line string, src facts.Source) (collect.Found, error) {
 		f, err := parse(line)
-		if errors.Is(err, errNone) {
-			continue
-		}
 		f.Source = src
-		found := collect.Found{Kind: facts.KindFstab, Name: f.Target.String(), Source: src, Data: f}
-		if err != nil {
-			found = collect.Problem(c.Name(), src, err.Error())
-		}
-		if err := emit(found); err != nil {
-			return err
-		}
-	}
-	return nil
+		return collect.Found{Kind: facts.KindFstab, Name: f.Target.String(), Source: src, Data: f}, err
+	}, emit)
 }
-
-var errNone = errors.New("no file system")
 
 // parse reads one line: what, where, type, options, dump, pass. Fields are
 // apart by blanks; a blank within one is \040.
 func parse(line string) (facts.Fstab, error) {
 	fields := strings.Fields(line)
 	if len(fields) == 0 || fields[0][0] == '#' {
-		return facts.Fstab{}, errNone
+		return facts.Fstab{}, collect.ErrNothing
 	}
 	if len(fields) < 3 {
 		return facts.Fstab{}, errors.New("not a line of fstab: it has not three fields")

@@ -61,14 +61,14 @@ func (c Collector) Collect(ctx context.Context, r *rootfs.Root, paths []hostpath
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := c.file(r, strongest[name], emit); err != nil {
+		if err := c.file(ctx, r, strongest[name], emit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c Collector) file(r *rootfs.Root, p hostpath.Path, emit collect.Emit) error {
+func (c Collector) file(ctx context.Context, r *rootfs.Root, p hostpath.Path, emit collect.Emit) error {
 	if target, err := r.Readlink(p); err == nil && target == "/dev/null" {
 		return nil // masked
 	}
@@ -76,32 +76,19 @@ func (c Collector) file(r *rootfs.Root, p hostpath.Path, emit collect.Emit) erro
 	if !ok {
 		return err
 	}
-	for n, line := range collect.Lines(data) {
-		src := facts.Source{Path: p, Line: n}
+	return collect.Each(ctx, c.Name(), p, data, func(line string, src facts.Source) (collect.Found, error) {
 		t, err := parse(line)
-		if errors.Is(err, errNone) {
-			continue
-		}
 		t.Source = src
-		found := collect.Found{Kind: facts.KindTmpfile, Name: t.Path.String(), Source: src, Data: t}
-		if err != nil {
-			found = collect.Problem(c.Name(), src, err.Error())
-		}
-		if err := emit(found); err != nil {
-			return err
-		}
-	}
-	return nil
+		return collect.Found{Kind: facts.KindTmpfile, Name: t.Path.String(), Source: src, Data: t}, err
+	}, emit)
 }
-
-var errNone = errors.New("no entry")
 
 // parse reads one line: type, path, mode, user, group, age, argument. A hyphen
 // stands for a field that is not given. Specifiers such as %b stay.
 func parse(line string) (facts.Tmpfile, error) {
 	line = strings.TrimSpace(line)
 	if line == "" || line[0] == '#' {
-		return facts.Tmpfile{}, errNone
+		return facts.Tmpfile{}, collect.ErrNothing
 	}
 	var fields [6]string
 	rest := line
