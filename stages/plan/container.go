@@ -143,16 +143,26 @@ func (p *planner) setProbes(s *service) {
 		run := s.profile.Run
 		s.box.Ready, s.box.Live, s.box.Startup = p.probe(s, run.Ready), p.probe(s, run.Live), p.probe(s, run.Startup)
 	}
-	if s.box.Ready != nil || s.box.Live != nil {
+	i := slices.IndexFunc(s.box.Ports, func(p handoff.Port) bool { return p.Protocol == "TCP" })
+	if s.box.Ready == nil && s.box.Live == nil && i >= 0 {
+		port := s.box.Ports[i].Number
+		s.box.Ready = &handoff.Probe{Port: port, Period: 10, Timeout: 3, Failures: 3}
+		s.box.Live = &handoff.Probe{Port: port, Initial: 30, Period: 20, Timeout: 5, Failures: 6}
+	}
+	s.askOften()
+}
+
+// askOften has a service that starts be asked every second whether it is ready,
+// for as long as it had until now: what starts in three seconds would be found to
+// serve after the period of the readiness probe only, and a cutover waits for it.
+func (s *service) askOften() {
+	ready, live := s.box.Ready, s.box.Live
+	if s.box.Startup != nil || ready == nil || live == nil {
 		return
 	}
-	for _, port := range s.box.Ports {
-		if port.Protocol == "TCP" {
-			s.box.Ready = &handoff.Probe{Port: port.Number, Period: 10, Timeout: 3, Failures: 3}
-			s.box.Live = &handoff.Probe{Port: port.Number, Initial: 30, Period: 20, Timeout: 5, Failures: 6}
-			return
-		}
-	}
+	often := *ready
+	often.Initial, often.Period, often.Failures = 0, 1, live.Initial+cmp.Or(live.Period, 10)*cmp.Or(live.Failures, 3) // the defaults of Kubernetes
+	s.box.Startup = &often
 }
 
 // probe fills in the placeholders of a profile's probe. One that asks a port on
