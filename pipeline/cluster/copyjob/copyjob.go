@@ -212,6 +212,9 @@ func (r *Runner) await(ctx context.Context, j Job, uid types.UID) (*batchv1.Job,
 			seen = true
 			pods := r.View.JobPods(uid)
 			follow.pods(ctx, pods)
+			if done := j.done(job, pods); done != nil {
+				return done, nil
+			}
 			switch diagnose.OutcomeOf(job) {
 			case diagnose.Succeeded:
 				return job, nil
@@ -238,6 +241,28 @@ func (r *Runner) await(ctx context.Context, j Job, uid types.UID) (*batchv1.Job,
 			return nil, err
 		}
 	}
+}
+
+// done is the Job as it will be told to be once its controller has noticed that
+// the Pod of it succeeded; nil before that. The controller looks at what ended
+// once a second, and twice before it calls a Job complete, and a cutover waits for
+// it. Only what is removed after the run is taken at its Pod's word: what the Pod
+// left must say the same in any case.
+func (j Job) done(job *batchv1.Job, pods []*corev1.Pod) *batchv1.Job {
+	if !j.Brief || await.Replicas(job.Spec.Completions) != 1 {
+		return nil
+	}
+	i := slices.IndexFunc(pods, func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded })
+	if i < 0 {
+		return nil
+	}
+	job = job.DeepCopy()
+	for _, s := range pods[i].Status.ContainerStatuses {
+		if s.State.Terminated != nil {
+			job.Status.CompletionTime = &s.State.Terminated.FinishedAt
+		}
+	}
+	return job
 }
 
 // giveUp suspends a Job whose Pods do not start: while they wait for a volume or an
