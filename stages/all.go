@@ -215,7 +215,7 @@ func imagesStage(d Deps) pipeline.Stage {
 }
 
 func objectsStage(d Deps) pipeline.Stage {
-	o := objects.Options{Store: d.Store}
+	o := objects.Options{Store: d.Store, Hold: d.Hold}
 	s := pipeline.Step2(objects.Info(), o, handoff.SourceKey, handoff.PlanKey, handoff.ObjectsKey, objects.New(o, d.openStore).Run)
 	s = pipeline.Recheck(s, handoff.ObjectsKey, objects.New(o, d.openStore).Recheck)
 	if d.Store != "" {

@@ -199,6 +199,9 @@ func (f *far) Release(ctx context.Context) error {
 	if err := f.moveOut(ctx, open); err != nil {
 		return err
 	}
+	if err := f.tellIndex(open); err != nil {
+		return err
+	}
 	return open.Release(ctx)
 }
 

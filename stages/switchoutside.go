@@ -67,6 +67,21 @@ func (f *far) moveOut(ctx context.Context, in *fence.Fence) (err error) {
 	return nil
 }
 
+// tellIndex has the Pods fetch the objects as the last round left them.
+func (f *far) tellIndex(open *fence.Fence) error {
+	w := f.runner.Env.Workspace
+	first, err := pipeline.Read(w, handoff.ObjectsKey)
+	if err != nil {
+		return err
+	}
+	now, err := lineage.Objects(w, first)
+	if err != nil {
+		return err
+	}
+	open.Data = map[string]string{fence.IndexKey: now.IndexSHA256}
+	return nil
+}
+
 // stateOf says from what the workload's volumes are: their seeds, and the trees
 // that rounds have made of them since. It is the manifests' own text while there
 // was no round.

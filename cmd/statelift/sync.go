@@ -27,7 +27,7 @@ type syncOptions struct {
 type syncReport struct {
 	Workspace string        `json:"workspace"`
 	Round     handoff.Round `json:"round"`
-	// ChangedBytes and MovedBytes are those of all volumes; Took is the whole round.
+	// ChangedBytes and MovedBytes are those of all volumes and objects; Took is the whole round.
 	ChangedBytes int64         `json:"changedBytes"`
 	MovedBytes   int64         `json:"movedBytes"`
 	Took         time.Duration `json:"tookNanoseconds"`
@@ -41,11 +41,13 @@ func newSync(g *globals) *cobra.Command {
 	var o syncOptions
 	cmd := &cobra.Command{
 		Use:   "sync",
-		Short: "Bring the volumes of a held lift up to what the source is by now",
+		Short: "Bring the volumes and objects of a held lift up to what the source is by now",
 		Long: `Make one round over all volumes, as often as wanted, while the source serves: what
 changed at the source since the last round is read and sent, and every volume that
 it concerns is brought up to it and proved, in the cluster by a Job while the
 workloads are held at zero (statelift run --hold), in a rehearsal in volumes/.
+Files that are objects are brought to the store each as a whole when they changed,
+and the index names what is there now.
 
 A path whose size, times and inode are as before is not read, unless --checksum
 asks for it; of large files only the blocks that changed travel. A file that
@@ -106,6 +108,10 @@ func (g *globals) sync(ctx context.Context, o syncOptions) (_ *syncReport, err e
 		r.ChangedBytes += v.ChangedBytes
 		r.MovedBytes += v.MovedBytes
 	}
+	if o := round.Objects; o != nil {
+		r.ChangedBytes += o.ChangedBytes
+		r.MovedBytes += o.ChangedBytes
+	}
 	rounds, err := pipeline.Read(l.ws, handoff.RoundsKey)
 	if err != nil {
 		return nil, err
@@ -123,6 +129,11 @@ func restless(round handoff.Round) error {
 			because = append(because, fmt.Sprintf("%s did not hold still while it was read: %s", p.Path, p.Advice))
 		}
 	}
+	if round.Objects != nil {
+		for _, p := range round.Objects.Restless {
+			because = append(because, fmt.Sprintf("%s did not hold still while it was read: %s", p.Path, p.Advice))
+		}
+	}
 	if len(because) == 0 {
 		return nil
 	}
@@ -135,6 +146,10 @@ func (r *syncReport) write(w io.Writer) error {
 	for _, v := range r.Round.Volumes {
 		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", v.Volume, v.Looked, v.Added, v.Altered, v.Dressed, v.Renamed, v.Removed,
 			bytesize.Text(v.ReadBytes), bytesize.Text(v.ChangedBytes), bytesize.Text(v.MovedBytes), lasted(v.Make+v.Send+v.Apply))
+	}
+	if o := r.Round.Objects; o != nil {
+		sent := bytesize.Text(o.ChangedBytes)
+		fmt.Fprintf(tw, "(objects)\t%d\t%d\t%d\t%d\t0\t%d\t%s\t%s\t%s\t%s\n", o.Looked, o.Added, o.Altered, o.Dressed, o.Removed, sent, sent, sent, lasted(o.Took))
 	}
 	if err := tw.Flush(); err != nil {
 		return err

@@ -48,6 +48,16 @@ func (r Rounds) Newest(volume string) (tree string, deltas []string, receipt Rec
 	return tree, deltas, receipt
 }
 
+// Objects is what is in the store after all rounds that go on from these objects.
+func (r Rounds) Objects(first Objects) Objects {
+	for _, round := range r.Rounds {
+		if o := round.Objects; o != nil && o.From == first.IndexSHA256 {
+			first = o.Objects
+		}
+	}
+	return first
+}
+
 // Round brought the volumes up to what the source was at that time.
 type Round struct {
 	Number int       `json:"number"` // from 1
@@ -56,6 +66,26 @@ type Round struct {
 	// Final says that the source was quiesced.
 	Final   bool          `json:"final,omitempty"`
 	Volumes []VolumeRound `json:"volumes"` // in the order of the plan, also those without a change
+	Objects *ObjectRound  `json:"objects,omitempty"`
+}
+
+// ObjectRound is what one round did to the objects and their index. An object whose
+// path is gone is in the index no more, and stays in the store.
+type ObjectRound struct {
+	From    string  `json:"from"`    // SHA-256 of the index before
+	Objects Objects `json:"objects"` // after
+
+	Looked  int64 `json:"looked"`  // paths of class object
+	Added   int64 `json:"added"`   // paths
+	Altered int64 `json:"altered"` // paths whose content changed
+	Dressed int64 `json:"dressed"` // paths of which only metadata changed
+	Removed int64 `json:"removed"` // paths
+	// ChangedBytes are those of the files that were read and sent, each as a whole.
+	ChangedBytes int64 `json:"changedBytes"`
+	// Restless are paths that changed whenever they were read; the index has them as
+	// they were, if at all.
+	Restless []Restless    `json:"restless,omitempty"`
+	Took     time.Duration `json:"tookNanoseconds"`
 }
 
 // VolumeRound is what one round did to one volume.

@@ -27,6 +27,15 @@ func Rounds(w workspace.Workspace, seeds handoff.Seeds) (handoff.Rounds, error) 
 	return rounds.Of(seeds.Seeds), err
 }
 
+// Objects is what is in the store after the rounds that go on from these objects.
+func Objects(w workspace.Workspace, first handoff.Objects) (handoff.Objects, error) {
+	rounds, err := pipeline.Read(w, handoff.RoundsKey)
+	if errors.Is(err, pipeline.ErrNoHandoff) {
+		return first, nil
+	}
+	return rounds.Objects(first), err
+}
+
 // Lineage is that of one volume.
 type Lineage struct {
 	Seed   *seed.Seed

@@ -22,6 +22,9 @@ type WalkOptions struct {
 	// Live is for a tree that others use: directories that vanish are passed
 	// over, and so is what other file systems hold that are mounted within it.
 	Live bool
+	// Cross says of a directory on another file system that it is walked although
+	// the tree is live; nil walks none.
+	Cross func(hostpath.Path) bool
 }
 
 // Spot is a path and the way to it: the entry Name of the open directory Dir,
@@ -178,7 +181,7 @@ func (w *walker[N, T]) enter(dir *dirHandle, name string, p hostpath.Path) error
 	}
 	if w.o.Live {
 		device, err := sub.device(p)
-		if err != nil || device != w.device {
+		if err != nil || device != w.device && (w.o.Cross == nil || !w.o.Cross(p)) {
 			sub.release()
 			return err
 		}

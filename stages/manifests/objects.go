@@ -9,7 +9,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/cluster/fence"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/lineage"
 )
 
 // fetchAt is where an init container sees the directory that it fills, and
@@ -24,7 +26,8 @@ const (
 const objectsSecret = "objects"
 
 // fetches are the init containers that bring the objects of directories into the
-// Pod. Each goes by the index as it was when it was proved.
+// Pod. Each goes by the index as it was when it was proved: of a lift that is held, by
+// that of the last sync round, which the fence tells.
 func (w *writer) fetches(wl handoff.Workload) []corev1.Container {
 	var out []corev1.Container
 	for _, v := range wl.Mounts {
@@ -32,13 +35,26 @@ func (w *writer) fetches(wl handoff.Workload) []corev1.Container {
 			continue
 		}
 		c := w.copyContainer(cmp.Or(w.upload.Copier, defaultCopier), "fetch", "--store", escapeVariables(w.options.Store),
-			"--name", w.stored.Index, "--index", w.stored.IndexSHA256, "--below", escapeVariables(v.Of), "--to", fetchAt)
+			"--name", w.stored.Index, "--index", w.index(), "--below", escapeVariables(v.Of), "--to", fetchAt)
 		c.Name = "fetch-" + strconv.Itoa(len(out)+1)
 		c.EnvFrom[0].SecretRef.Name = w.plan.ObjectName(objectsSecret)
+		if w.options.Hold {
+			c.Env = append(c.Env, fence.Env(w.plan, indexVariable, fence.IndexKey))
+		}
 		c.VolumeMounts = []corev1.VolumeMount{{Name: fetchTemp, MountPath: "/tmp"}, {Name: v.Name, MountPath: fetchAt}}
 		out = append(out, c)
 	}
 	return out
+}
+
+// indexVariable has the SHA-256 of the index in the Pods of a held lift.
+const indexVariable = "STATELIFT_OBJECTS_INDEX"
+
+func (w *writer) index() string {
+	if w.options.Hold {
+		return "$(" + indexVariable + ")" // Kubernetes puts it in
+	}
+	return w.stored.IndexSHA256
 }
 
 // findObjects reads which objects there are, for Pods that fetch some. Into a
@@ -55,7 +71,10 @@ func (w *writer) findObjects(env *pipeline.Env) (err error) {
 				Where:    "--store s3://…",
 			}
 		}
-		w.stored, err = pipeline.Read(env.Workspace, handoff.ObjectsKey)
+		if w.stored, err = pipeline.Read(env.Workspace, handoff.ObjectsKey); err != nil {
+			return err
+		}
+		w.stored, err = lineage.Objects(env.Workspace, w.stored)
 		return err
 	}
 	return nil

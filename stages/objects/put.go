@@ -35,9 +35,10 @@ func markOf(e catalog.Placed, sum string) mark {
 func (r *run) item(p hostpath.Path) string { return r.store.String() + " " + p.String() }
 
 // put stores one file and returns its digest. What an earlier run stored is
-// asked of the store, not believed.
-func (r *run) put(ctx context.Context, files *content.Reader, e catalog.Placed) (sum string, err error) {
-	sum, ok, err := r.stored(ctx, e)
+// asked of the store, not believed, but for what the index before this round has,
+// whose digest is known.
+func (r *run) put(ctx context.Context, files *content.Reader, e catalog.Placed, known string) (sum string, err error) {
+	sum, ok, err := r.stored(ctx, e, known)
 	if err != nil {
 		return "", err
 	}
@@ -59,7 +60,8 @@ func (r *run) put(ctx context.Context, files *content.Reader, e catalog.Placed) 
 	sum = hex.EncodeToString(h.Sum(nil))
 	told := &teller{r: f, tell: r.Progress.Add}
 	told.left.Store(e.Bytes())
-	if _, err := r.store.Put(ctx, Name(e.Path), told, store.Object{Size: e.Size, SHA256: sum}); err != nil {
+	reused, err := r.store.Put(ctx, Name(e.Path), told, store.Object{Size: e.Size, SHA256: sum})
+	if err != nil {
 		// Not what was hashed a moment ago: it changed, or the store says why.
 		if c := f.Unchanged(); c != nil && errors.Is(err, store.ErrMismatch) {
 			return "", c
@@ -67,12 +69,15 @@ func (r *run) put(ctx context.Context, files *content.Reader, e catalog.Placed) 
 		return "", fmt.Errorf("%s: %w", e.Path, err)
 	}
 	told.rest()
+	if r.round != nil && !reused {
+		r.round.sent.Add(e.Size)
+	}
 	return sum, r.remember(ctx, e, sum)
 }
 
 // stored looks up the digest of a file that has not changed since an earlier run
 // stored it, and asks the store whether it has that.
-func (r *run) stored(ctx context.Context, e catalog.Placed) (sum string, ok bool, err error) {
+func (r *run) stored(ctx context.Context, e catalog.Placed, known string) (sum string, ok bool, err error) {
 	text, ok, err := r.Ledger.Lookup(ctx, r.item(e.Path))
 	if err != nil || !ok {
 		return "", false, err
@@ -80,6 +85,9 @@ func (r *run) stored(ctx context.Context, e catalog.Placed) (sum string, ok bool
 	var m mark
 	if json.Unmarshal([]byte(text), &m) != nil || m != markOf(e, m.SHA256) {
 		return "", false, nil
+	}
+	if known == m.SHA256 {
+		return known, true, nil
 	}
 	have, err := r.store.Stat(ctx, Name(e.Path))
 	switch {
@@ -109,12 +117,12 @@ func (r *run) link(ctx context.Context, files *content.Reader, e catalog.Placed)
 	if ok {
 		of := e
 		of.Path = first
-		sum, ok, err := r.stored(ctx, of)
+		sum, ok, err := r.stored(ctx, of, "")
 		if err != nil || ok {
 			return Name(first), sum, err
 		}
 	}
-	sum, err = r.put(ctx, files, e)
+	sum, err = r.put(ctx, files, e, "")
 	return Name(e.Path), sum, err
 }
 

@@ -109,6 +109,9 @@ func changedBytes(r handoff.Round) (n int64) {
 	for _, v := range r.Volumes {
 		n += v.ChangedBytes
 	}
+	if r.Objects != nil {
+		n += r.Objects.ChangedBytes
+	}
 	return n
 }
 

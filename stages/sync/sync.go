@@ -37,6 +37,8 @@ type Options struct {
 	// Patience is how long a fault of the cluster that may pass by itself is waited
 	// for; 0 is three minutes.
 	Patience time.Duration
+	// Objects has the round's part of the object store; nil leaves that out.
+	Objects ObjectRounder
 	// Environment is where credentials are; nil is os.Getenv.
 	Environment func(string) string
 }
@@ -127,6 +129,9 @@ func (s *Stage) Round(ctx context.Context, env *pipeline.Env, final bool) (_ han
 		return handoff.Round{}, err
 	}
 	if err := r.send(ctx); err != nil {
+		return handoff.Round{}, err
+	}
+	if round.Objects, err = r.bringObjects(ctx, round.Final); err != nil {
 		return handoff.Round{}, err
 	}
 	if err := r.apply(ctx); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/catalog"
@@ -54,6 +55,8 @@ type Made struct {
 	Upload    handoff.Upload
 	Copies    handoff.Copies
 	Rounds    handoff.Rounds // since the seeds; none without a sync
+	// ObjectsSynced says that Objects are those of a sync round, not of the scan.
+	ObjectsSynced bool
 	// Incomplete are the reasons of stages that could not take everything
 	// along.
 	Incomplete []string
@@ -75,6 +78,11 @@ func ReadMade(w workspace.Workspace) (Made, error) {
 	)
 	if err == nil {
 		m.Rounds, err = lineage.Rounds(w, m.Seeds)
+	}
+	if err == nil {
+		scanned := m.Objects.IndexSHA256
+		m.Objects, err = lineage.Objects(w, m.Objects)
+		m.ObjectsSynced = m.Objects.IndexSHA256 != scanned
 	}
 	return m, err
 }
@@ -183,10 +191,12 @@ func (r *run) incomplete() []string {
 			out = append(out, why)
 		}
 	}
-	for _, list := range [][]handoff.Missing{r.made.Images.Missing, r.made.Objects.Missing} {
-		for _, m := range list {
-			add(m.Why)
-		}
+	missing := r.made.Images.Missing
+	if !r.options.Hold { // else the next sync brings them
+		missing = slices.Concat(missing, r.made.Objects.Missing)
+	}
+	for _, m := range missing {
+		add(m.Why)
 	}
 	for _, p := range r.made.Split.Unreadable {
 		add(r.made.Split.NotTaken(p, workspace.Decisions))

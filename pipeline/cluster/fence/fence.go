@@ -59,6 +59,18 @@ func Guard(plan handoff.Plan, spec *corev1.PodSpec) {
 	}}})
 }
 
+// Env is a variable of a container that has what the ConfigMap tells under a key:
+// [Fence.Data].
+func Env(plan handoff.Plan, name, key string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
+		LocalObjectReference: corev1.LocalObjectReference{Name: ConfigMap(plan)}, Key: key,
+	}}}
+}
+
+// IndexKey is where the ConfigMap has the SHA-256 of the index of objects by which
+// Pods fetch theirs: sync rounds change it.
+const IndexKey = "objects-index"
+
 // Released reports whether the workloads of the plan may run in that cluster.
 func Released(ctx context.Context, c *cluster.Cluster, plan handoff.Plan) (bool, error) {
 	live, err := c.Live(ctx, configRef(c, plan))
@@ -80,6 +92,8 @@ type Fence struct {
 	// Waiter waits for the workloads that Release starts. Its view must have the
 	// Pods of the plan.
 	Waiter *await.Waiter
+	// Data is what else the ConfigMap tells the Pods.
+	Data map[string]string
 }
 
 // Hold takes the ConfigMap away, scales every workload of the plan to zero,
@@ -138,10 +152,14 @@ func (f *Fence) Release(ctx context.Context) error {
 // Open is Release without the waiting.
 func (f *Fence) Open(ctx context.Context) error {
 	ref := configRef(f.Owner.Cluster, f.Plan)
+	data := map[string]any{"serving": "the truth of " + f.Plan.Name + " is in this cluster; without this ConfigMap no Pod of it starts\n"}
+	for key, value := range f.Data {
+		data[key] = value
+	}
 	u := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": ref.APIVersion, "kind": ref.Kind,
 		"metadata": map[string]any{"name": ref.Name, "namespace": ref.Namespace, "labels": f.labels()},
-		"data":     map[string]any{"serving": "the truth of " + f.Plan.Name + " is in this cluster; without this ConfigMap no Pod of it starts\n"},
+		"data":     data,
 	}}
 	if _, err := f.Owner.Apply(ctx, u); err != nil {
 		return fmt.Errorf("release %s: %w", f.Owner, err)
