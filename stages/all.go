@@ -14,6 +14,7 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/layer/registry"
 	"github.com/statelift/statelift/pipeline/profile"
+	"github.com/statelift/statelift/pipeline/quiesce"
 	"github.com/statelift/statelift/pipeline/store"
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages/admit"
@@ -45,6 +46,11 @@ type Deps struct {
 	Copier    string // a program of statelift for the cluster's nodes; "" is the one that runs
 	Hold      bool   // the workloads stay at zero, behind the fence
 	Shards    int    // Pods that fill one large volume side by side; 0 is one
+	// Quiesce says that databases that run are copied by their own means: commands
+	// behind OnSource, which Show is told before they run.
+	Quiesce   bool
+	OnSource  string
+	Show      func(quiesce.Command)
 	LookAgain bool   // at the source, whether it still is as it was scanned
 	Version   string // of the program
 	// CopierArch is what the program for the nodes is for, as GOARCH.
@@ -187,8 +193,8 @@ func planStage(d Deps) pipeline.Stage {
 }
 
 func admitStage(d Deps) pipeline.Stage {
-	o := admit.Options{Hold: d.Hold}
-	s := pipeline.Step3(admit.Info(), o, handoff.PlanKey, handoff.TargetKey, handoff.SourceKey, handoff.AdmitKey, admit.New(o).Run)
+	o := admit.Options{Hold: d.Hold, Backup: d.Quiesce}
+	s := pipeline.Step3(admit.Info(), o, handoff.PlanKey, handoff.TargetKey, handoff.SourceKey, handoff.AdmitKey, admit.New(o).WithBackups(askBackup(d)).Run)
 	s = pipeline.Part(s, handoff.PlanKey, func(p handoff.Plan) any { return []any{p.Blocks, p.Databases} })
 	return pipeline.Part(s, handoff.TargetKey, func(t handoff.Target) any { return []string{t.Context, t.Namespace} })
 }
@@ -226,8 +232,11 @@ func objectsStage(d Deps) pipeline.Stage {
 }
 
 func seedStage(d Deps) pipeline.Stage {
-	o := seed.Options{Hold: d.Hold}
-	s := pipeline.Step2(seed.Info(), o, handoff.PlanKey, handoff.SourceKey, handoff.SeedsKey, seed.New(o).Run)
+	o := seed.Options{Hold: d.Hold, Backup: d.Quiesce}
+	s := pipeline.Step2(seed.Info(), o, handoff.PlanKey, handoff.SourceKey, handoff.SeedsKey, seed.New(o).WithBackups(backupTaker(d)).Run)
+	if o.Backup {
+		s.Effects |= pipeline.Source
+	}
 	s = pipeline.Recheck(s, handoff.SeedsKey, seed.Missing)
 	s = pipeline.Part(s, handoff.PlanKey, volumesOf)
 	return pipeline.Part(pipeline.After(s, handoff.SplitKey), handoff.SplitKey, func(s handoff.Split) any { return s.Classes[claim.Volume] })

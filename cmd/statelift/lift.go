@@ -20,6 +20,7 @@ import (
 	"github.com/statelift/statelift/pipeline/decisions"
 	"github.com/statelift/statelift/pipeline/profile"
 	"github.com/statelift/statelift/pipeline/progress"
+	"github.com/statelift/statelift/pipeline/quiesce"
 	"github.com/statelift/statelift/pipeline/selfimage"
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages"
@@ -41,7 +42,14 @@ type request struct {
 	Copier    string `json:"copier,omitempty"` // a program
 	// Hold leaves the workloads at zero; nil is what the workspace remembers.
 	Hold *bool `json:"hold,omitempty"`
+	// Quiesce grants the commands that copy databases which run; nil is what the
+	// workspace remembers. OnSource is what they are run with.
+	Quiesce  *bool  `json:"quiesce,omitempty"`
+	OnSource string `json:"onSource,omitempty"`
 }
+
+// quiesces reports whether commands on the source were granted.
+func (r request) quiesces() bool { return r.Quiesce != nil && *r.Quiesce }
 
 // held reports whether the lift waits for a cutover.
 func (r request) held() bool { return r.Hold != nil && *r.Hold }
@@ -120,6 +128,7 @@ func (g *globals) open(ctx context.Context, req request) (_ *lift, err error) {
 		return nil, err
 	}
 	g.patience.give(&deps)
+	deps.Show = func(c quiesce.Command) { fmt.Fprintf(g.err, "on the source, to %s: %s\n", c.What, c) }
 	deps.ProveVolumes = g.proveVolumes
 	// What could not be taken along may be as it should be by now.
 	deps.LookAgain = deps.LookAgain || incomplete(l.ws, deps)
@@ -197,6 +206,7 @@ func (r request) deps(choices decisions.Decisions, lookAgain bool) (stages.Deps,
 		Context: r.Context, Namespace: r.Namespace, Carrier: r.Carrier, Shards: r.Shards,
 		Decisions: choices, LookAgain: lookAgain, Version: programVersion(),
 		Copier: r.Copier, CopierArch: runtime.GOARCH, Hold: r.held(),
+		Quiesce: r.quiesces(), OnSource: r.OnSource,
 	}
 	var err error
 	if r.Copier != "" {
@@ -234,6 +244,8 @@ func recall(w workspace.Workspace) (request, error) {
 // stores it.
 func remember(w workspace.Workspace, req request) (request, error) {
 	old, err := recall(w)
+	req.Quiesce = cmp.Or(req.Quiesce, old.Quiesce)
+	req.OnSource = cmp.Or(req.OnSource, old.OnSource)
 	switch {
 	case req.Source == "" && err != nil:
 		return req, err

@@ -82,8 +82,8 @@ func (g *globals) plan(ctx context.Context, req request) (_ *planSummary, err er
 	if p.Plan, err = pipeline.Read(l.ws, handoff.PlanKey); err != nil {
 		return nil, errors.Join(runErr, err)
 	}
-	if l.request.held() {
-		// The cutover takes databases consistently.
+	if l.request.held() || l.request.quiesces() {
+		// The cutover takes databases consistently, or their own means do.
 		p.Blocks = slices.DeleteFunc(p.Blocks, func(b handoff.Block) bool { return b.About == datastore.About })
 	}
 	p.report, err = pipeline.Read(l.ws, handoff.ReportKey)

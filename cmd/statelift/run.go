@@ -17,8 +17,9 @@ import (
 // runOptions are the flags of run.
 type runOptions struct {
 	request
-	until string
-	hold  bool
+	until   string
+	hold    bool
+	quiesce bool
 }
 
 // runSummary is what `statelift run --json` prints.
@@ -49,10 +50,19 @@ a --registry which the cluster can pull from. With --hold they do not start: no 
 of theirs does, whoever scales them up, before statelift cutover opens the fence;
 statelift sync brings the volumes up to date until then. The workspace remembers
 that it is held; --hold=false gives that up.
+
+A database that runs is no copy when its files are copied. With --quiesce its own
+means make one on the source (pg_basebackup, mariadb-backup, BGSAVE), below
+/var/lib/statelift/backups, from which the volume is filled; afterwards it is
+removed. The commands are yours to grant: they are shown before they run, behind
+--on-source, or on this machine without it. The workspace remembers both;
+--quiesce=false gives that up.
+
 Credentials come from the environment (AWS_ACCESS_KEY_ID and the like) and from
 the registry's usual files, never from the command line.`,
 		Example: `  statelift run /srv/old-host
   statelift run / --until plan
+  statelift run /mnt/host --quiesce --on-source 'ssh root@host'
   statelift run host.tar.zst --checksum sha256:4f1c…
   statelift run --context prod --namespace shop --registry registry.example/lift /srv/old-host
   statelift run --store 's3://lift/objects?endpoint=https://s3.example' --registry registry.example/lift /srv/old-host`,
@@ -63,6 +73,9 @@ the registry's usual files, never from the command line.`,
 			}
 			if cmd.Flags().Changed("hold") {
 				o.Hold = &o.hold
+			}
+			if cmd.Flags().Changed("quiesce") {
+				o.Quiesce = &o.quiesce
 			}
 			if err := errors.Join(checkFlags(o), checkFar(o.request), g.patience.check()); err != nil {
 				return err
@@ -80,6 +93,8 @@ the registry's usual files, never from the command line.`,
 	_ = cmd.RegisterFlagCompletionFunc("until", cobra.FixedCompletions(stageNames(), cobra.ShellCompDirectiveNoFileComp))
 	f.StringVar(&o.Checksum, "checksum", "", "what the archive must be: sha256:HEX")
 	f.BoolVar(&o.hold, "hold", false, "leave the workloads at zero, behind a fence, until statelift cutover starts them")
+	f.BoolVar(&o.quiesce, "quiesce", false, "copy databases that run by their own means, with commands on the source")
+	f.StringVar(&o.OnSource, "on-source", "", "what commands on the source are run with, as 'ssh root@host' (default this machine)")
 	g.patience.register(cmd)
 	g.patience.registerCluster(cmd)
 	farFlags(cmd, &o.request)
@@ -98,6 +113,9 @@ func (g *globals) run(ctx context.Context, o runOptions) (_ *runSummary, err err
 	}
 	if err := l.reach(ctx, o.until); err != nil {
 		return nil, err
+	}
+	if l.request.quiesces() {
+		l.runner.Granted |= pipeline.Source
 	}
 	runErr := l.runner.Run(ctx, o.until)
 	var incomplete *pipeline.Incomplete

@@ -57,7 +57,7 @@ func prove(ctx context.Context, s *seed.Seed, root *os.File, listing string, o O
 		return handoff.Receipt{}, err
 	}
 	receipt := handoff.Receipt{
-		Version: ReceiptVersion, Volume: s.Config.Volume, Seed: string(s.Manifest.Digest), SourceTree: s.Config.Tree,
+		Version: ReceiptVersion, Volume: s.Config.Volume, Seed: string(s.Manifest.Digest), SourceTree: s.Config.Tree, Taken: s.Config.Taken,
 		CopyTree: got.Digest, Entries: got.Entries, Files: got.Files, Bytes: got.Bytes,
 		Listing: filepath.Base(listing), ListingSHA: got.Digest,
 		Differences: []handoff.Difference{}, NotCompared: notCompared,

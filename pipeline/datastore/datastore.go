@@ -29,15 +29,18 @@ type State string
 
 // The states.
 const (
-	Clean   State = "clean"   // as a clean stop left it: a copy of it is a copy
-	Unclean State = "unclean" // a server that starts there has to recover first
-	Live    State = "live"    // a process uses it
-	Unknown State = "unknown" // its format is not known, or broken
+	Clean State = "clean" // as a clean stop left it: a copy of it is a copy
+	// Recoverable is a backup: a server that starts there brings it to the moment at
+	// which it was made, by what is in it.
+	Recoverable State = "recoverable"
+	Unclean     State = "unclean" // a server that starts there has to recover first
+	Live        State = "live"    // a process uses it
+	Unknown     State = "unknown" // its format is not known, or broken
 )
 
 // worse orders states by what they ask for.
 func (s State) worse(o State) bool {
-	rank := map[State]int{Clean: 0, Unknown: 1, Unclean: 2, Live: 3}
+	rank := map[State]int{Clean: 0, Recoverable: 1, Unknown: 2, Unclean: 3, Live: 4}
 	return rank[s] > rank[o]
 }
 

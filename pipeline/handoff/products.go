@@ -94,6 +94,8 @@ type ManifestFile struct {
 type Seeds struct {
 	Layout string `json:"layout"` // OCI layout directory, relative to the workspace
 	Seeds  []Seed `json:"seeds"`
+	// Backups are the databases that were taken while they ran.
+	Backups []Backup `json:"backups,omitempty"`
 }
 
 // Seed is the content of one volume.
@@ -130,12 +132,14 @@ type ReceiptFile struct {
 
 // Receipt is the proof of one copy.
 type Receipt struct {
-	Version         int          `json:"version"`
-	Volume          string       `json:"volume"`
-	Seed            string       `json:"seed"`       // digest of the seed
-	SourceTree      string       `json:"sourceTree"` // tree digest of what was read at the source
-	CopyTree        string       `json:"copyTree"`   // tree digest of what was read back
-	Proved          bool         `json:"proved"`     // the trees are equal
+	Version    int    `json:"version"`
+	Volume     string `json:"volume"`
+	Seed       string `json:"seed"`       // digest of the seed
+	SourceTree string `json:"sourceTree"` // tree digest of what was read at the source
+	// Taken says how databases in it were taken consistently while they ran.
+	Taken           []string     `json:"taken,omitempty"`
+	CopyTree        string       `json:"copyTree"` // tree digest of what was read back
+	Proved          bool         `json:"proved"`   // the trees are equal
 	Entries         int64        `json:"entries"`
 	Files           int64        `json:"files"`
 	Bytes           int64        `json:"bytes"`

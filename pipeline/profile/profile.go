@@ -156,6 +156,7 @@ type Data struct {
 	Writers string  `json:"writers,omitempty"` // "one": only one instance may ever write; "many"
 	Quiesce Quiesce `json:"quiesce,omitzero"`
 	Store   Store   `json:"store,omitzero"`
+	Backup  Backup  `json:"backup,omitzero"`
 	// Clean says how a clean shutdown is seen in its files, for people.
 	Clean string   `json:"clean,omitempty"`
 	Check []string `json:"check,omitempty"` // command that checks the data after arrival

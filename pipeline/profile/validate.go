@@ -51,7 +51,7 @@ func (p Profile) validate() error {
 	}
 	check(p.Line, p.Run.validate())
 	check(p.Line, p.Network.validate())
-	check(p.Line, errors.Join(p.Data.Quiesce.validate(), p.Data.Store.validate()))
+	check(p.Line, errors.Join(p.Data.Quiesce.validate(), p.Data.Store.validate(), p.Data.Backup.validate()))
 	if w := p.Data.Writers; w != "" && w != "one" && w != "many" {
 		check(p.Line, fmt.Errorf("data.writers is %q (one or many)", w))
 	}

@@ -23,6 +23,8 @@ type Options struct {
 	Root    hostpath.Path // the volume's root on the host
 	Workers int           // at least 1; each takes some 30 MiB
 	Limits  Limits
+	// How says how databases in it were taken consistently while they ran.
+	How []string
 	// Ledger remembers blobs between runs; nil remembers nothing.
 	Ledger Ledger
 	// Progress is told the bytes of content that were taken; it is called
@@ -65,7 +67,7 @@ func Build(ctx context.Context, layout *oci.Layout, source Source, entries iter.
 	if err := b.run(ctx, entries, max(o.Workers, 1)); err != nil {
 		return Built{}, fmt.Errorf("seed of volume %s: %w", o.Volume, err)
 	}
-	out, err := b.finish(o.Volume)
+	out, err := b.finish(o.Volume, o.How)
 	if err != nil {
 		return Built{}, fmt.Errorf("seed of volume %s: %w", o.Volume, err)
 	}

@@ -24,9 +24,11 @@ type Config struct {
 	Version int    `json:"version"`
 	Volume  string `json:"volume"`
 	Tree    string `json:"tree"` // digest of the tree: SHA-256 of the listing, hexadecimal
-	Entries int64  `json:"entries"`
-	Files   int64  `json:"files"` // regular files, by path
-	Bytes   int64  `json:"bytes"` // logical, a hard-linked inode once
+	// Taken says how databases in it were taken consistently while they ran.
+	Taken   []string `json:"taken,omitempty"`
+	Entries int64    `json:"entries"`
+	Files   int64    `json:"files"` // regular files, by path
+	Bytes   int64    `json:"bytes"` // logical, a hard-linked inode once
 	// Data is what of Bytes is in blobs, that is, without parts of zeros.
 	Data    int64  `json:"data"`
 	Units   int64  `json:"units"`

@@ -7,7 +7,7 @@ import (
 )
 
 // finish stores listing, map, config and manifests.
-func (b *builder) finish(volume string) (Built, error) {
+func (b *builder) finish(volume string, taken []string) (Built, error) {
 	totals, err := b.lines.Close()
 	if err != nil {
 		return Built{}, err
@@ -16,7 +16,7 @@ func (b *builder) finish(volume string) (Built, error) {
 		return Built{}, fmt.Errorf("no entry at all: not even %s itself", b.root)
 	}
 	c := Config{
-		Version: Version, Volume: volume, Tree: totals.Digest,
+		Version: Version, Volume: volume, Tree: totals.Digest, Taken: taken,
 		Entries: totals.Entries, Files: totals.Files, Bytes: totals.Bytes, Data: b.data, Units: b.units,
 	}
 	if c.Listing, err = b.listing.commit(); err != nil {

@@ -20,6 +20,13 @@ type Source interface {
 	OpenDir(p hostpath.Path) (*os.File, error)
 }
 
+// Layered is a source that lies above another: a file that it does not have is
+// looked for there.
+type Layered interface {
+	Source
+	Under() Source
+}
+
 // ErrChanged is wrapped when a file is not what it was when it was scanned.
 var ErrChanged = errors.New("changed since the scan")
 
@@ -38,6 +45,7 @@ type reading struct {
 	source Source
 	path   hostpath.Path
 	dir    *os.File
+	under  *reading // of what lies below a [Layered] source
 }
 
 func (r *reading) close() {
@@ -45,10 +53,25 @@ func (r *reading) close() {
 		r.dir.Close()
 		r.dir = nil
 	}
+	if r.under != nil {
+		r.under.close()
+	}
 }
 
 // open opens the file that the scan described as e, at the path p of the host.
 func (r *reading) open(p hostpath.Path, e *tree.Entry) (*os.File, error) {
+	f, err := r.openHere(p, e)
+	layered, ok := r.source.(Layered)
+	if !ok || !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	if r.under == nil {
+		r.under = &reading{source: layered.Under()}
+	}
+	return r.under.open(p, e)
+}
+
+func (r *reading) openHere(p hostpath.Path, e *tree.Entry) (*os.File, error) {
 	parent := parentOf(p)
 	if r.dir == nil || r.path != parent {
 		r.close()

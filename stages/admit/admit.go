@@ -2,11 +2,14 @@ package admit
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/datastore"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/hotbackup"
 	"github.com/statelift/statelift/pipeline/rootfs"
 )
 
@@ -22,13 +25,28 @@ func Info() pipeline.Info {
 type Options struct {
 	// Hold says that a cutover makes a consistent copy later.
 	Hold bool `json:"hold,omitempty"`
+	// Backup says that databases that run are copied by their own means.
+	Backup bool `json:"backup,omitempty"`
 }
 
 // Stage is the gate.
-type Stage struct{ options Options }
+type Stage struct {
+	options Options
+	ask     Ask
+}
+
+// Ask asks the source whether a database can be copied while it runs; when not, the
+// error is a [*hotbackup.Refusal].
+type Ask func(ctx context.Context, d handoff.Database) error
 
 // New makes the stage.
 func New(o Options) *Stage { return &Stage{options: o} }
+
+// WithBackups gives the stage what asks, for Options.Backup.
+func (s *Stage) WithBackups(ask Ask) *Stage {
+	s.ask = ask
+	return s
+}
 
 // Rehearsal is the target of a run without a cluster.
 const Rehearsal = "rehearsal"
@@ -55,7 +73,7 @@ func (s *Stage) Run(ctx context.Context, _ *pipeline.Env, plan handoff.Plan, tar
 
 // databases are the blocks of the databases as they are now.
 func (s *Stage) databases(ctx context.Context, plan handoff.Plan, source handoff.Source) ([]handoff.Block, error) {
-	if s.options.Hold || len(plan.Databases) == 0 {
+	if s.options.Hold && !s.options.Backup || len(plan.Databases) == 0 {
 		return nil, nil
 	}
 	root, err := rootfs.Open(source.Root)
@@ -63,11 +81,34 @@ func (s *Stage) databases(ctx context.Context, plan handoff.Plan, source handoff
 		return nil, err
 	}
 	defer root.Close()
-	list := slices.Clone(plan.Databases)
-	if err := datastore.Look(ctx, root, list); err != nil {
-		return nil, err
+	list, err := datastore.Running(ctx, root, plan.Databases)
+	if err != nil || !s.options.Backup {
+		return datastore.Blocks(list), err
 	}
-	return datastore.Blocks(list), nil
+	return s.backups(ctx, list)
+}
+
+// backups are the blocks of databases that their own means cannot copy now.
+func (s *Stage) backups(ctx context.Context, list []handoff.Database) (out []handoff.Block, err error) {
+	for _, d := range list {
+		err := s.ask(ctx, d)
+		refused := (*hotbackup.Refusal)(nil)
+		if err != nil && !errors.As(err, &refused) {
+			return nil, err
+		}
+		if refused == nil {
+			continue
+		}
+		d.Backup = "" // it was asked for
+		for _, b := range datastore.Blocks([]handoff.Database{d}) {
+			b.Text += fmt.Sprintf("; and %s cannot copy it while it runs: %s", refused.Tool, refused.Why)
+			if refused.Remedy != "" {
+				b.Choices = append([]string{refused.Remedy}, b.Choices...)
+			}
+			out = append(out, b)
+		}
+	}
+	return out, nil
 }
 
 // question is all blocks, numbered, each with its choices.

@@ -41,6 +41,7 @@ func (p *planner) findDatabases(ctx context.Context) error {
 			for _, dir := range dirs {
 				p.plan.Databases = append(p.plan.Databases, handoff.Database{
 					Volume: v.Name, Root: v.Path, Path: dir, Engine: prof.Data.Store.Engine, Profile: prof.Name, Unit: c.Unit, Consistent: d.Consistent,
+					Backup: prof.Data.Backup.Tool,
 				})
 			}
 		}

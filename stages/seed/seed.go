@@ -13,6 +13,8 @@ import (
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/delta"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/hostpath"
+	"github.com/statelift/statelift/pipeline/hotbackup"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/rootfs"
 	"github.com/statelift/statelift/pipeline/seed"
@@ -36,18 +38,30 @@ type Options struct {
 	// Hold says that no workload starts with these seeds before a sync round: what
 	// changed since the scan is no fault then, the next round brings it.
 	Hold bool `json:"hold,omitempty"`
+	// Backup says that databases that run are copied by their own means, which the
+	// user granted ([pipeline.Source]).
+	Backup bool `json:"backup,omitempty"`
 }
 
 // Stage is the seed stage.
-type Stage struct{ options Options }
+type Stage struct {
+	options Options
+	taker   func(*pipeline.Env) (Taker, error)
+}
 
 // New makes the stage.
 func New(o Options) *Stage { return &Stage{options: o} }
 
+// WithBackups gives the stage what copies databases, for Options.Backup.
+func (s *Stage) WithBackups(taker func(*pipeline.Env) (Taker, error)) *Stage {
+	s.taker = taker
+	return s
+}
+
 // Run makes the seeds of all volumes that have one. Files that are not as the
 // scan saw them are in no seed, and named in the [*pipeline.Incomplete] that it
 // then returns beside the hand-off.
-func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, source handoff.Source) (handoff.Seeds, error) {
+func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, source handoff.Source) (_ handoff.Seeds, err error) {
 	cat, err := catalog.Open(ctx, env.Workspace.Path(workspace.Inventory))
 	if err != nil {
 		return handoff.Seeds{}, err
@@ -62,8 +76,21 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, s
 	if err != nil {
 		return handoff.Seeds{}, err
 	}
-	r := run{Env: env, options: s.options, cat: cat, root: root, layout: layout, volumes: plan.Volumes}
+	r := &run{Env: env, options: s.options, cat: cat, root: root, layout: layout, volumes: plan.Volumes}
 	r.out = handoff.Seeds{Layout: workspace.Seeds, Seeds: []handoff.Seed{}}
+	if s.options.Backup {
+		if r.taker, err = s.taker(env); err != nil {
+			return handoff.Seeds{}, err
+		}
+		defer func() {
+			if r.backups != nil {
+				err = errors.Join(err, r.taker.Remove(context.WithoutCancel(ctx)))
+			}
+		}()
+		if err := r.takeBackups(ctx, plan); err != nil {
+			return handoff.Seeds{}, err
+		}
+	}
 	env.Progress.Begin("seeds", "bytes", total(plan.Volumes))
 	defer env.Progress.End()
 	for _, v := range plan.Volumes {
@@ -77,6 +104,7 @@ func (s *Stage) Run(ctx context.Context, env *pipeline.Env, plan handoff.Plan, s
 	if err := r.finish(ctx); err != nil {
 		return handoff.Seeds{}, err
 	}
+	r.account()
 	if r.later > 0 {
 		env.Log.Info("the source goes on: what changed since the scan comes with the next sync", "paths", r.later)
 	}
@@ -108,6 +136,9 @@ type run struct {
 	manifests []oci.Descriptor
 	changed   []string
 	later     int64 // paths that the next round brings
+
+	taker   Taker
+	backups *hotbackup.Overlay // nil when no database was copied
 }
 
 func (r *run) volume(ctx context.Context, v handoff.Volume) error {
@@ -116,8 +147,13 @@ func (r *run) volume(ctx context.Context, v handoff.Volume) error {
 		return err
 	}
 	defer kept.Close()
-	built, err := seed.Build(ctx, r.layout, r.root, entries(ctx, r.cat, v, r.volumes, &kept.Scope), seed.Options{
-		Volume: v.Name, Root: v.Path, Workers: runtime.GOMAXPROCS(0), Limits: r.options.Limits,
+	from, list := seed.Source(r.root), entries(ctx, r.cat, v, r.volumes, &kept.Scope)
+	if r.backups != nil {
+		from = r.backups
+		list = r.backups.Entries(ctx, list, func(p hostpath.Path) bool { return kept.Scope.Has(p.Below(v.Path)) })
+	}
+	built, err := seed.Build(ctx, r.layout, from, list, seed.Options{
+		How: r.how(v), Volume: v.Name, Root: v.Path, Workers: runtime.GOMAXPROCS(0), Limits: r.options.Limits,
 		Ledger: r.Ledger, Progress: r.Progress.Add, Taken: kept.Taken,
 	})
 	if err != nil {

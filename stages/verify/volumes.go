@@ -69,6 +69,9 @@ func (r *run) volumes(ctx context.Context) error {
 		seeds[s.Volume] = s
 		total += s.Bytes
 	}
+	for _, b := range r.made.Seeds.Backups {
+		r.backup(b)
+	}
 	receipts := map[string]handoff.ReceiptFile{}
 	for _, f := range r.made.Copies.Receipts {
 		receipts[f.Volume] = f
