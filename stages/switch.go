@@ -16,7 +16,6 @@ import (
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages/cutover"
 	"github.com/statelift/statelift/stages/rollback"
-	"github.com/statelift/statelift/stages/sync"
 )
 
 // SwitchOptions say who stops the source.
@@ -44,9 +43,8 @@ func Switch(ctx context.Context, d Deps, r *pipeline.Runner, o SwitchOptions) (*
 	}
 	f := &far{Deps: d, runner: r, plan: plan, watching: ctx}
 	p := &SwitchParts{Options: o, Switcher: &cutover.Switcher{
-		Journal: journal{r.Env.Workspace}, Fence: f, Rounds: rounder{f}, Checks: checks{far: f}, Lister: lister{f},
-		Log: r.Env.Log.With("stage", "switch"), Now: time.Now,
-		Predict: func(learnt handoff.SwitchCosts) (cutover.Prediction, error) { return f.predict(learnt, o.Quiesce) },
+		Journal: journal{r.Env.Workspace}, Fence: f, Rounds: &rounder{far: f}, Checks: checks{far: f}, Lister: lister{f},
+		Log: r.Env.Log.With("stage", "switch"), Now: time.Now, Predict: f.predict,
 	}}
 	if !o.Quiesce {
 		return p, nil
@@ -87,35 +85,6 @@ func (j journal) Read() (handoff.Switch, error) {
 
 func (j journal) Write(s handoff.Switch) error {
 	return pipeline.Write(j.workspace, handoff.SwitchKey, s)
-}
-
-// What stopping and starting are supposed to take, until a cutover has shown it.
-const (
-	supposedStop  = 3 * time.Second
-	supposedStart = 20 * time.Second
-)
-
-// Costs are what a switch takes beside its final round: what it took the last
-// time, and what is supposed before that. stops says that it stops the source.
-func Costs(d Deps, learnt handoff.SwitchCosts, stops bool) sync.Costs {
-	c := sync.Costs{Stop: learnt.Stop, Start: learnt.Start}
-	if stops && c.Stop == 0 {
-		c.Stop = supposedStop
-	}
-	if d.Context != "" && c.Start == 0 {
-		c.Start = supposedStart
-	}
-	return c
-}
-
-// predict goes by the rounds, and by what the last cutover took.
-func (f *far) predict(learnt handoff.SwitchCosts, stops bool) (cutover.Prediction, error) {
-	made, err := pipeline.Read(f.runner.Env.Workspace, handoff.RoundsKey)
-	if err != nil && !errors.Is(err, pipeline.ErrNoHandoff) {
-		return cutover.Prediction{}, err
-	}
-	p := sync.Predict(made.Rounds, time.Now(), Costs(f.Deps, learnt, stops))
-	return cutover.Prediction{Known: p.Known, Stop: p.Stop, Final: p.Final, Start: p.Start, Downtime: p.Downtime, Why: p.Why}, nil
 }
 
 // far is the cluster of the switch, connected when it is needed first: the way
@@ -225,11 +194,4 @@ func (l lister) List(ctx context.Context, archive string) ([]handoff.VolumeChang
 	}
 	found.Reader = rollback.There{Owner: f.Owner, Waiter: f.Waiter, Plan: l.plan, Upload: upload}
 	return found.List(ctx, archive)
-}
-
-// rounder makes the final round.
-type rounder struct{ *far }
-
-func (r rounder) Round(ctx context.Context) (handoff.Round, error) {
-	return Sync(r.Deps, false).Round(ctx, r.env("sync"), true)
 }

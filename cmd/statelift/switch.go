@@ -106,13 +106,13 @@ func writeSwitch(w io.Writer, r *cutover.Report) error {
 	}
 	if len(r.Steps) > 0 {
 		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tw, "STEP\tTOOK\tPREDICTED\tSERVES\tDETAIL")
+		fmt.Fprintln(tw, "STEP\tTOOK\tPREDICTED\tSERVES\tDETAIL\tPREDICTED BY")
 		for _, s := range r.Steps {
 			serves := "one side"
 			if s.Down {
 				serves = "nobody"
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", s.Name, took(s.Took), took(s.Predicted), serves, s.Detail)
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, took(s.Took), took(s.Predicted), serves, s.Detail, s.By)
 		}
 		if err := tw.Flush(); err != nil {
 			return err

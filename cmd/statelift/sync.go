@@ -116,7 +116,7 @@ func (g *globals) sync(ctx context.Context, o syncOptions) (_ *syncReport, err e
 	if err != nil {
 		return nil, err
 	}
-	r.Prediction = sync.Predict(rounds.Rounds, time.Now(), stages.Costs(l.deps, journal.Learnt, l.request.Context != ""))
+	r.Prediction = sync.Predict(rounds.Rounds, time.Now(), stages.Costs(l.deps, journal.Learnt, rounds.Rounds, l.request.Context != ""))
 	r.Go = r.Prediction.Go(o.maxDowntime)
 	return r, restless(round)
 }

@@ -42,10 +42,10 @@ type Switch struct {
 	// PredictedDowntime was told before the cutover, 0 when nothing was known, and
 	// Predicted are its parts; Granted is what --max-downtime allowed, 0 without it.
 	PredictedDowntime time.Duration `json:"predictedDowntimeNanoseconds,omitempty"`
-	Predicted         SwitchCosts   `json:"predicted,omitzero"`
+	Predicted         []SwitchCost  `json:"predicted,omitempty"`
 	Granted           time.Duration `json:"grantedNanoseconds,omitempty"`
-	// Learnt is what the last cutover took that came to its end; the next one goes
-	// by it.
+	// Learnt is what the steps of earlier cutovers took, also of those that were
+	// taken back; the next one goes by it.
 	Learnt SwitchCosts  `json:"learnt,omitzero"`
 	Steps  []SwitchStep `json:"steps,omitempty"` // that were done, in their order
 	// Failure is why a cutover went back by itself, "" when the user asked for it.
@@ -100,11 +100,20 @@ func (s SwitchState) Settled() bool {
 	return false
 }
 
-// SwitchCosts are the parts of a downtime; 0 is not known.
+// SwitchCosts are the parts of a downtime beside the final round, as an earlier
+// cutover took them; 0 is not known.
 type SwitchCosts struct {
-	Stop  time.Duration `json:"stopNanoseconds,omitempty"`  // of the source's services, with the look at its databases
-	Final time.Duration `json:"finalNanoseconds,omitempty"` // of the final round
-	Start time.Duration `json:"startNanoseconds,omitempty"` // of the workloads, until they serve
+	Stop  time.Duration `json:"stopNanoseconds,omitempty"`  // of the source's services, with their fence
+	Judge time.Duration `json:"judgeNanoseconds,omitempty"` // the look at its databases
+	Start time.Duration `json:"startNanoseconds,omitempty"` // of the workloads, until they are ready
+	Smoke time.Duration `json:"smokeNanoseconds,omitempty"` // until the first smoke check did well
+}
+
+// SwitchCost is what a step of the downtime should take.
+type SwitchCost struct {
+	Name string        `json:"name"` // of the step
+	Took time.Duration `json:"tookNanoseconds"`
+	By   string        `json:"by"` // for people: what was measured, or that it is supposed
 }
 
 // SwitchStep is one step with what it took.
@@ -112,6 +121,7 @@ type SwitchStep struct {
 	Name      string        `json:"name"`
 	Took      time.Duration `json:"tookNanoseconds"`
 	Predicted time.Duration `json:"predictedNanoseconds,omitempty"` // 0 when nothing was known
+	By        string        `json:"by,omitempty"`                   // what Predicted goes by
 	// Down says that nobody served meanwhile.
 	Down   bool   `json:"down,omitempty"`
 	Detail string `json:"detail,omitempty"`

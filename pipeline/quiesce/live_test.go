@@ -87,7 +87,9 @@ func TestSystemV(t *testing.T) {
 	s := source(t, host, units...)
 	var shown []string
 	s.Show = func(c quiesce.Command) { shown = append(shown, c.What) }
-	must(t, s.Reach(ctx))
+	if standing, err := s.Reach(ctx); err != nil || standing.Running != 5 || len(standing.Notes) > 0 {
+		t.Errorf("Reach: %+v, %v", standing, err)
+	}
 	if got, err := s.Running(ctx); err != nil || len(got) != 5 {
 		t.Errorf("Running: %q, %v", got, err)
 	}
@@ -147,7 +149,7 @@ func TestSystemV(t *testing.T) {
 	if got := serving(t, host); slices.Contains(got, "nginx") || !slices.Contains(got, "postgres") {
 		t.Errorf("after the start %q serve", got)
 	}
-	if err := source(t, host, "absent.service generic-unit").Reach(ctx); err == nil || !strings.Contains(err.Error(), "absent.service") {
+	if _, err := source(t, host, "absent.service generic-unit").Reach(ctx); err == nil || !strings.Contains(err.Error(), "absent.service") {
 		t.Errorf("a service that the host has not is reached: %v", err)
 	}
 }

@@ -23,6 +23,9 @@ type Service struct {
 	Programs []string
 	// Optional services are left alone where the source has none of that name.
 	Optional bool
+	// Timed says that it is no daemon: a timer of systemd starts it, and it ends by
+	// itself. Where systemd is not the init, nothing starts it.
+	Timed bool
 	// GraceSeconds is how long it may take to stop.
 	GraceSeconds int64
 }
@@ -89,7 +92,7 @@ func starters(profiles []profile.Profile) ([]Service, error) {
 const jobSeconds = 120
 
 func serviceOf(w handoff.Workload, c handoff.Container, profiles []profile.Profile) Service {
-	s := Service{Unit: c.Unit, Tier: profile.ApplicationTier, GraceSeconds: w.GraceSeconds}
+	s := Service{Unit: c.Unit, Tier: profile.ApplicationTier, GraceSeconds: w.GraceSeconds, Timed: w.Kind == handoff.CronJob}
 	var q profile.Quiesce
 	if p, ok := profile.Generic(profiles, c.Profile); ok {
 		q = p.Data.Quiesce

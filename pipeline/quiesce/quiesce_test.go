@@ -59,6 +59,53 @@ func TestFor(t *testing.T) {
 	}
 }
 
+// TestTimed: where systemd does not run, what only its timer starts is left alone,
+// with a note; a daemon without a script is refused, and so is a job that runs.
+func TestTimed(t *testing.T) {
+	plan := one("report.service generic-unit", "nginx.service nginx")
+	plan.Workloads[0].Kind = handoff.CronJob
+	plan.Workloads[0].Containers[0].Command = []string{"/opt/report/bin/report"}
+	daemon := one("report.service generic-unit", "nginx.service nginx")
+	const (
+		scripts = "root\nsysv\nscript nginx 0\nprocesses\nx /proc/1/ns/pid -> a\n"
+		runs    = "x /proc/7/ns/pid -> a\nx /proc/7/exe -> /opt/report/bin/report\n"
+		none    = "root\nsystemd\nunit\nId=nginx.service\nNames=nginx.service\nLoadState=loaded\nActiveState=active\nprocesses\n"
+	)
+	for _, tt := range []struct {
+		name, said string
+		plan       handoff.Plan
+		note, want string // in the notes, and in the error
+	}{
+		{"a job", scripts, plan, "nothing to stop of report.service", ""},
+		{"a job that runs", scripts + runs, plan, "", "report.service"},
+		{"a daemon", scripts, daemon, "", "report.service"},
+		{"a job whose unit systemd does not know", none, plan, "", "report.service"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, err := For(tt.plan, profiles(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := Source{Actions: a, Runner: says(tt.said)}
+			standing, err := s.Reach(t.Context())
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("error %v, want one of %q", err, tt.want)
+			}
+			if notes := strings.Join(standing.Notes, "\n"); (tt.note == "") != (notes == "") || !strings.Contains(notes, tt.note) {
+				t.Errorf("notes %q, want %q", notes, tt.note)
+			}
+			if standing.Running != 1 {
+				t.Errorf("%d services run, want 1", standing.Running)
+			}
+		})
+	}
+}
+
+// says answers every command alike.
+type says string
+
+func (s says) Run(context.Context, []string) ([]byte, error) { return []byte(s), nil }
+
 // TestOnSource runs commands behind prefixes that pass arguments on in both ways
 // that there are.
 func TestOnSource(t *testing.T) {

@@ -55,18 +55,31 @@ func (s *survey) manager() manager {
 	return sysv{}
 }
 
+// Standing is how the services of a source stand.
+type Standing struct {
+	Running int      // services that Stop would stop
+	Notes   []string // for people: what there is nothing to stop of, and why
+}
+
 // Reach asks, without changing anything, whether the source answers, whether what
-// runs the commands there is root, and whether all services are found.
-func (s *Source) Reach(ctx context.Context) error {
+// runs the commands there is root, whether all services are found, and how they
+// stand.
+func (s *Source) Reach(ctx context.Context) (Standing, error) {
 	now, err := s.Actions.ask(ctx, s.Runner)
 	if err != nil {
-		return err
+		return Standing{}, err
 	}
 	if !now.root {
-		return errors.New("the commands on the source are not root's: they could not stop its services")
+		return Standing{}, errors.New("the commands on the source are not root's: they could not stop its services")
 	}
-	_, err = s.Actions.targets(now)
-	return err
+	targets, err := s.Actions.targets(now)
+	standing := Standing{Notes: s.Actions.notes(now)}
+	for _, t := range targets {
+		if t.running || t.mute {
+			standing.Running++
+		}
+	}
+	return standing, err
 }
 
 // Commands are what Stop, Fence, Unfence and Start would do now, in this order.

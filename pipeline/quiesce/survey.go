@@ -175,7 +175,7 @@ func (a Actions) targets(s *survey) ([]target, error) {
 		switch {
 		case ok && !slices.ContainsFunc(out, func(o target) bool { return o.name == t.name }):
 			out = append(out, t)
-		case !ok && !service.Optional:
+		case !ok && !service.Optional && !s.idle(service):
 			missing = append(missing, service.Unit)
 		}
 	}
@@ -187,6 +187,24 @@ func (a Actions) targets(s *survey) ([]target, error) {
 		return out, fmt.Errorf("the source has not %s for %s, which become workloads: what starts and stops them is not known", init, strings.Join(missing, ", "))
 	}
 	return out, nil
+}
+
+// idle reports whether there is nothing to stop of a service of which the source
+// has no script: without systemd nobody keeps its timer, and none of its programs
+// runs.
+func (s *survey) idle(service Service) bool {
+	return service.Timed && !s.systemd && len(s.running(service)) == 0
+}
+
+// notes say what there is nothing to stop of, and why.
+func (a Actions) notes(s *survey) []string {
+	var out []string
+	for _, service := range a.Services {
+		if _, ok := s.find(service); !ok && s.idle(service) {
+			out = append(out, fmt.Sprintf("there is nothing to stop of %s, which a timer of systemd starts: systemd does not run there", service.Unit))
+		}
+	}
+	return out
 }
 
 func (s *survey) find(service Service) (target, bool) {

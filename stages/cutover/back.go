@@ -47,6 +47,10 @@ func (s *Switcher) Rollback(ctx context.Context, o BackOptions) (*Report, error)
 		}
 	}
 	err = s.list(ctx, &j, o)
+	if j.Opened {
+		// Where it was never opened, the cluster is asked nothing: it may be out of reach.
+		err = errors.Join(err, s.close(ctx))
+	}
 	return r.of(j), err
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/quiesce"
 )
 
 // Journal keeps the state. Write is durable when it returns.
@@ -21,8 +22,8 @@ type Journal interface {
 // done again.
 type Quiescer interface {
 	// Reach asks, without changing anything, whether the source can be reached and
-	// has what the other methods need.
-	Reach(ctx context.Context) error
+	// has what the other methods need, and how its services stand.
+	Reach(ctx context.Context) (quiesce.Standing, error)
 	// Running names the services that run.
 	Running(ctx context.Context) ([]string, error)
 	Stop(ctx context.Context) error
@@ -36,11 +37,22 @@ type Quiescer interface {
 type Fence interface {
 	Hold(ctx context.Context) error
 	Release(ctx context.Context) error
+	// Warm has the nodes get what the workloads need beside their data, and changes
+	// nothing else. Took is how long a Pod of theirs took to start then, 0 where
+	// there is none. What keeps one from it is in the checks.
+	Warm(ctx context.Context) (took time.Duration, checks []handoff.Check, err error)
 }
 
 // Rounder brings the volumes up to what the source is, and proves them.
 type Rounder interface {
-	Round(ctx context.Context) (handoff.Round, error)
+	// Open makes ready what rounds need. A round that finds nothing open opens it.
+	Open(ctx context.Context) error
+	// Due says why another round should be made before the final one, "" when the
+	// last one was just made.
+	Due(ctx context.Context) (why string, err error)
+	Round(ctx context.Context, final bool) (handoff.Round, error)
+	// Close takes away what was there for rounds only, also what a kill left.
+	Close(ctx context.Context) error
 }
 
 // Checker looks and changes nothing. What is wrong is in the checks; an error
@@ -64,16 +76,6 @@ type Lister interface {
 	List(ctx context.Context, archive string) ([]handoff.VolumeChanges, error)
 }
 
-// Prediction is how long the switch should take, by the rounds so far.
-type Prediction struct {
-	Known    bool
-	Stop     time.Duration // of the source's services
-	Final    time.Duration // of the final round
-	Start    time.Duration // of the workloads, until they serve
-	Downtime time.Duration // of all
-	Why      string        // for people: by what, or why nothing is known
-}
-
 // Options are what the user asked for.
 type Options struct {
 	// Quiesce grants the commands on the source; without it the user vouches that
@@ -93,8 +95,8 @@ type Switcher struct {
 	Rounds  Rounder
 	Checks  Checker
 	Lister  Lister
-	// Predict goes by what earlier switches took.
-	Predict func(learnt handoff.SwitchCosts) (Prediction, error)
+	// Predict completes the basis with what it knows of the rounds, and predicts.
+	Predict func(Basis) (Prediction, error)
 	Log     *slog.Logger
 	Now     func() time.Time
 }
@@ -102,7 +104,7 @@ type Switcher struct {
 // Cutover switches to the cluster, or goes on with that. The report is there also
 // beside an error when anything was begun. A failure went back by itself when the
 // report's state is returned.
-func (s *Switcher) Cutover(ctx context.Context, o Options) (*Report, error) {
+func (s *Switcher) Cutover(ctx context.Context, o Options) (_ *Report, err error) {
 	j, err := s.Journal.Read()
 	if err != nil {
 		return nil, err
@@ -118,6 +120,10 @@ func (s *Switcher) Cutover(ctx context.Context, o Options) (*Report, error) {
 			return r.of(j), fmt.Errorf("an earlier cutover was on its way back, and could not be taken back: %w", err)
 		}
 		return r.of(j), fmt.Errorf("an earlier cutover was on its way back and has come there: %s; call cutover again to begin a new one", j.Standing())
+	}
+	// What the rounds had there does not count for the downtime.
+	defer func() { err = errors.Join(err, s.close(ctx)) }()
+	switch j.State {
 	case handoff.SwitchReleasing, handoff.SwitchChecking:
 		s.Log.Info("the cutover goes on", "from", j.State)
 		return s.through(ctx, &j, r, s.release)
@@ -125,57 +131,17 @@ func (s *Switcher) Cutover(ctx context.Context, o Options) (*Report, error) {
 		s.Log.Info("the cutover goes on", "from", j.State)
 		return s.through(ctx, &j, r, s.stop)
 	}
-	if j, err = s.begin(ctx, j, o, r); err != nil {
+	if j, err = s.begin(ctx, j, o, r, s.prepare); err != nil {
 		return r, err
 	}
 	return s.through(ctx, &j, r, s.stop)
 }
 
-// begin checks all that can be checked before anything is stopped.
-func (s *Switcher) begin(ctx context.Context, before handoff.Switch, o Options, r *Report) (handoff.Switch, error) {
-	j := handoff.Switch{Began: s.Now(), Quiesce: o.Quiesce, OnSource: o.OnSource, Granted: o.MaxDowntime, Learnt: before.Learnt, Written: before.Written}
-	p, err := s.Predict(before.Learnt)
-	if err != nil {
-		return j, err
+func (s *Switcher) close(ctx context.Context) error {
+	if err := s.Rounds.Close(context.WithoutCancel(ctx)); err != nil {
+		return fmt.Errorf("what was there for the rounds only is not all gone: %w", err)
 	}
-	if r.Before, err = s.Checks.Before(ctx); err != nil {
-		return j, err
-	}
-	r.Before = append(r.Before, s.predicted(p, o), s.reach(ctx))
-	if err := ctx.Err(); err != nil {
-		return j, err
-	}
-	if bad := faults(r.Before); bad != "" {
-		return j, &pipeline.Blocked{Question: "the switch is not begun and nothing was stopped: " + bad, Where: "statelift cutover, when that is mended"}
-	}
-	j.Predicted = handoff.SwitchCosts{Stop: p.Stop, Final: p.Final, Start: p.Start}
-	j.PredictedDowntime = p.Downtime
-	return j, nil
-}
-
-func (s *Switcher) predicted(p Prediction, o Options) handoff.Check {
-	c := handoff.Check{What: "prediction", Name: "downtime", OK: true, Detail: p.Why}
-	switch {
-	case !p.Known && o.MaxDowntime > 0:
-		c.OK, c.Detail = false, fmt.Sprintf("nothing can be said of the downtime (%s), and %s are granted", p.Why, o.MaxDowntime)
-	case p.Known && o.MaxDowntime > 0 && p.Downtime > o.MaxDowntime:
-		c.OK, c.Detail = false, fmt.Sprintf("%s are predicted, and %s granted: make more sync rounds at a quieter time, or grant more", round(p.Downtime), o.MaxDowntime)
-	case p.Known:
-		c.Detail = fmt.Sprintf("%s, of it %s for the final round", round(p.Downtime), round(p.Final))
-	}
-	return c
-}
-
-func (s *Switcher) reach(ctx context.Context) handoff.Check {
-	c := handoff.Check{What: "source", Name: "commands", OK: true, Detail: "the source answers, and has what its services are stopped and started with"}
-	if s.Source == nil {
-		c.Detail = "you vouch that nothing serves there and nothing will"
-		return c
-	}
-	if err := s.Source.Reach(ctx); err != nil {
-		c.OK, c.Detail = false, err.Error()
-	}
-	return c
+	return nil
 }
 
 // step is one step of the way to the cluster.
@@ -214,19 +180,4 @@ func (s *Switcher) enter(j *handoff.Switch, state handoff.SwitchState) error {
 	}
 	s.Log.Info("the switch is at "+string(state), "truth", state.Truth())
 	return nil
-}
-
-// DryRun only checks what Cutover checks first.
-func (s *Switcher) DryRun(ctx context.Context, o Options) (*Report, error) {
-	j, err := s.Journal.Read()
-	if err != nil {
-		return nil, err
-	}
-	r := Of(j)
-	if !j.State.Settled() || j.State.Truth() == handoff.ClusterSide {
-		return r, nil
-	}
-	planned, err := s.begin(ctx, j, o, r)
-	r.Predicted, r.Granted = planned.PredictedDowntime, planned.Granted
-	return r, err
 }

@@ -23,13 +23,13 @@ func TestCutover(t *testing.T) {
 	}
 	w.settled()
 	want := []string{
-		"before", "reach",
+		"before", "reach", "warm", "open",
 		"write stopping", "stop", "fence", "running",
 		"write judging", "judge",
 		"write syncing", "round",
 		"running", "write releasing", "release",
 		"write checking", "smoke", "data",
-		"write serving",
+		"write serving", "close",
 	}
 	if d := cmp.Diff(want, w.log); d != "" {
 		t.Errorf("order (-want +got):\n%s", d)
@@ -110,7 +110,7 @@ func TestPredictionUnknown(t *testing.T) {
 	}{{0, true}, {time.Minute, false}} {
 		w := newWorld(t)
 		s := w.switcher()
-		s.Predict = func(handoff.SwitchCosts) (Prediction, error) { return Prediction{Why: "no round yet"}, nil }
+		s.Predict = func(Basis) (Prediction, error) { return Prediction{Why: "no round yet"}, nil }
 		if _, err := s.Cutover(t.Context(), Options{Quiesce: true, MaxDowntime: tt.max}); (err == nil) != tt.want {
 			t.Errorf("granted %s: %v", tt.max, err)
 		}
@@ -209,7 +209,7 @@ type interrupted struct {
 	stop func()
 }
 
-func (i interrupted) Round(ctx context.Context) (handoff.Round, error) {
+func (i interrupted) Round(ctx context.Context, _ bool) (handoff.Round, error) {
 	i.stop()
 	return handoff.Round{}, ctx.Err()
 }
@@ -220,7 +220,7 @@ func TestGrantedDowntimeIsOver(t *testing.T) {
 	s := w.switcher()
 	s.Rounds = endless{w}
 	s.Now = time.Now
-	s.Predict = func(handoff.SwitchCosts) (Prediction, error) {
+	s.Predict = func(Basis) (Prediction, error) {
 		return Prediction{Known: true, Downtime: time.Millisecond}, nil
 	}
 	_, err := s.Cutover(t.Context(), Options{Quiesce: true, MaxDowntime: 50 * time.Millisecond})
@@ -232,7 +232,7 @@ func TestGrantedDowntimeIsOver(t *testing.T) {
 
 type endless struct{ *world }
 
-func (endless) Round(ctx context.Context) (handoff.Round, error) {
+func (endless) Round(ctx context.Context, _ bool) (handoff.Round, error) {
 	<-ctx.Done()
 	return handoff.Round{}, ctx.Err()
 }

@@ -13,7 +13,8 @@ import (
 // stop stops and fences the source.
 func (s *Switcher) stop(ctx context.Context, j *handoff.Switch, _ *Report) (step, error) {
 	began := s.Now()
-	if j.Stopped.IsZero() {
+	first := j.Stopped.IsZero()
+	if first {
 		j.Stopped = began
 	}
 	j.Touched = j.Quiesce
@@ -31,7 +32,10 @@ func (s *Switcher) stop(ctx context.Context, j *handoff.Switch, _ *Report) (step
 	if err := s.quiet(ctx); err != nil {
 		return nil, err
 	}
-	s.did(j, began, handoff.SwitchStep{Name: stepStop, Down: true, Predicted: j.Predicted.Stop})
+	took := s.did(j, began, handoff.SwitchStep{Name: stepStop, Down: true})
+	if first && s.Source != nil {
+		j.Learnt.Stop = took
+	}
 	return s.judge, nil
 }
 
@@ -48,17 +52,19 @@ const (
 	stepList    = "list what the cluster wrote"
 )
 
-// did notes a step that is done. One that is done once more replaces what it took
-// the last time.
-func (s *Switcher) did(j *handoff.Switch, began time.Time, step handoff.SwitchStep) {
+// did notes a step that is done, with what was predicted of it, and returns what
+// it took. One that is done once more replaces what it took the last time.
+func (s *Switcher) did(j *handoff.Switch, began time.Time, step handoff.SwitchStep) time.Duration {
 	step.Took = s.Now().Sub(began)
+	step.Predicted, step.By = costOf(j, step.Name)
 	for i := range j.Steps {
 		if j.Steps[i].Name == step.Name {
 			j.Steps[i] = step
-			return
+			return step.Took
 		}
 	}
 	j.Steps = append(j.Steps, step)
+	return step.Took
 }
 
 // quiet fails when something runs on the source.
@@ -101,7 +107,7 @@ func (s *Switcher) judge(ctx context.Context, j *handoff.Switch, _ *Report) (ste
 	if bad := faults(checks); bad != "" {
 		return nil, fmt.Errorf("after the stop: %s", bad)
 	}
-	s.did(j, began, handoff.SwitchStep{Name: stepJudge, Down: true, Detail: details(checks)})
+	j.Learnt.Judge = s.did(j, began, handoff.SwitchStep{Name: stepJudge, Down: true, Detail: details(checks)})
 	return s.sync, nil
 }
 
@@ -114,7 +120,7 @@ func (s *Switcher) sync(ctx context.Context, j *handoff.Switch, _ *Report) (step
 	}
 	ctx, stop := s.within(ctx, j)
 	defer stop()
-	made, err := s.Rounds.Round(ctx)
+	made, err := s.Rounds.Round(ctx, true)
 	if err != nil {
 		return nil, fmt.Errorf("final round: %w", why(ctx, err))
 	}
@@ -122,15 +128,18 @@ func (s *Switcher) sync(ctx context.Context, j *handoff.Switch, _ *Report) (step
 		return nil, fmt.Errorf("final round: %w", err)
 	}
 	j.Round = made.Number
-	var changed int64
-	for _, v := range made.Volumes {
-		changed += v.ChangedBytes
-	}
 	s.did(j, began, handoff.SwitchStep{
-		Name: stepFinal, Down: true, Predicted: j.Predicted.Final,
-		Detail: fmt.Sprintf("round %d: %d volumes proved, %d bytes changed", made.Number, len(made.Volumes), changed),
+		Name: stepFinal, Down: true,
+		Detail: fmt.Sprintf("round %d: %d volumes proved, %d bytes changed", made.Number, len(made.Volumes), changed(made)),
 	})
 	return s.release, nil
+}
+
+func changed(r handoff.Round) (bytes int64) {
+	for _, v := range r.Volumes {
+		bytes += v.ChangedBytes
+	}
+	return bytes
 }
 
 // complete reports a round that did not bring everything.
@@ -154,6 +163,7 @@ func (s *Switcher) release(ctx context.Context, j *handoff.Switch, _ *Report) (s
 		return nil, fmt.Errorf("the cluster is not opened: %w", err)
 	}
 	began := s.Now()
+	first := !j.Opened
 	j.Opened, j.Written = true, j.Round
 	if err := s.enter(j, handoff.SwitchReleasing); err != nil {
 		return nil, err
@@ -164,7 +174,9 @@ func (s *Switcher) release(ctx context.Context, j *handoff.Switch, _ *Report) (s
 	if j.Served.IsZero() {
 		j.Ready = s.Now()
 	}
-	s.did(j, began, handoff.SwitchStep{Name: stepRelease, Down: true, Predicted: j.Predicted.Start})
+	if took := s.did(j, began, handoff.SwitchStep{Name: stepRelease, Down: true}); first {
+		j.Learnt.Start = took
+	}
 	return s.check, nil
 }
 
@@ -192,6 +204,7 @@ func (s *Switcher) check(ctx context.Context, j *handoff.Switch, r *Report) (ste
 		if j.Served = seen; seen.IsZero() {
 			j.Served = j.Ready
 		}
+		j.Learnt.Smoke = max(0, j.Served.Sub(began))
 	}
 	s.did(j, began, handoff.SwitchStep{Name: stepSmoke, Detail: details(smokes)})
 	return s.data, nil
@@ -209,26 +222,7 @@ func (s *Switcher) data(ctx context.Context, j *handoff.Switch, r *Report) (step
 		return nil, errors.New(bad)
 	}
 	s.did(j, began, handoff.SwitchStep{Name: stepData, Detail: details(checks)})
-	j.Learnt = learnt(*j)
 	return nil, s.enter(j, handoff.SwitchServing)
-}
-
-// learnt is what the parts of the downtime took.
-func learnt(j handoff.Switch) (c handoff.SwitchCosts) {
-	for _, s := range j.Steps {
-		switch s.Name {
-		case stepStop, stepJudge:
-			c.Stop += s.Took
-		case stepFinal:
-			c.Final = s.Took
-		case stepRelease:
-			c.Start = s.Took
-		}
-	}
-	if more := j.Served.Sub(j.Ready); !j.Ready.IsZero() && more > 0 {
-		c.Start += more
-	}
-	return c
 }
 
 // why is the cause of an end of ctx, where that is what err tells.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/quiesce"
 )
 
 var (
@@ -28,6 +29,9 @@ type world struct {
 	running, fenced, open bool
 	source, volumes       int // writes that each has seen
 	listed                bool
+	session               bool // of rounds
+	due                   []string
+	basis                 Basis
 
 	steps  int
 	killAt int  // this step kills the program; 0 is none
@@ -43,8 +47,9 @@ func newWorld(t *testing.T) *world {
 func (w *world) switcher() *Switcher {
 	return &Switcher{
 		Journal: w, Source: w, Fence: fence{w}, Rounds: w, Checks: w, Lister: w, Log: slog.New(slog.DiscardHandler),
-		Predict: func(handoff.SwitchCosts) (Prediction, error) {
-			return Prediction{Known: true, Downtime: 20 * time.Second, Final: 10 * time.Second}, nil
+		Predict: func(b Basis) (Prediction, error) {
+			w.basis = b
+			return Prediction{Known: true, Downtime: 20 * time.Second, Steps: []handoff.SwitchCost{{Name: stepFinal, Took: 10 * time.Second, By: "four rounds"}}}, nil
 		},
 		Now: func() time.Time { return w.clock },
 	}
@@ -84,7 +89,9 @@ func (w *world) Write(j handoff.Switch) error {
 	})
 }
 
-func (w *world) Reach(context.Context) error { return w.do("reach", func() {}) }
+func (w *world) Reach(context.Context) (quiesce.Standing, error) {
+	return quiesce.Standing{Running: 3, Notes: []string{"a note"}}, w.do("reach", func() {})
+}
 func (w *world) Running(context.Context) (names []string, err error) {
 	err = w.do("running", func() {
 		if w.running {
@@ -110,6 +117,11 @@ func (w *world) Start(context.Context) error {
 
 type fence struct{ *world }
 
+func (f fence) Warm(context.Context) (time.Duration, []handoff.Check, error) {
+	c, err := f.checks("warm")
+	return 2 * time.Second, c, err
+}
+
 func (f fence) Hold(context.Context) error { return f.do("hold", func() { f.open = false }) }
 func (f fence) Release(context.Context) error {
 	return f.do("release", func() {
@@ -123,8 +135,30 @@ func (f fence) Release(context.Context) error {
 	})
 }
 
-func (w *world) Round(context.Context) (r handoff.Round, err error) {
-	err = w.do("round", func() {
+// A session is a directory of the world that a kill leaves.
+func (w *world) Open(context.Context) error { return w.do("open", func() { w.session = true }) }
+func (w *world) Close(context.Context) error {
+	return w.do("close", func() { w.session = false })
+}
+func (w *world) Due(context.Context) (string, error) {
+	if len(w.due) == 0 {
+		return "", nil
+	}
+	why := w.due[0]
+	w.due = w.due[1:]
+	return why, nil
+}
+
+func (w *world) Round(_ context.Context, final bool) (r handoff.Round, err error) {
+	name := "round"
+	if !final {
+		name = "round before"
+		if !w.running {
+			w.t.Errorf("a round before the final one with a stopped source after %v", w.log)
+		}
+	}
+	err = w.do(name, func() {
+		w.session = true
 		w.volumes = w.source
 		r = handoff.Round{Number: 4, Final: true, Volumes: []handoff.VolumeRound{{Volume: "data", ChangedBytes: 7, Receipt: handoff.ReceiptFile{Volume: "data", Proved: w.failAt != "proof"}}}}
 	})

@@ -36,7 +36,8 @@ type Prediction struct {
 	Changed    int64         `json:"changedBytes"`             // expected: Rate × the time since the last round began
 	Rate       float64       `json:"rateBytesPerSecond"`       // at which the source changes; 0 is not known
 	Throughput float64       `json:"throughputBytesPerSecond"` // of changed bytes, from the source into the proved volumes; 0 is not known
-	Why        string        `json:"why"`                      // for people
+	Rounds     string        `json:"rounds"`                   // for people: by what Final is known
+	Why        string        `json:"why"`                      // for people: the same of all
 }
 
 // Predict says how long a final round should take whose source is stopped at the
@@ -74,11 +75,12 @@ func Predict(rounds []handoff.Round, at time.Time, c Costs) Prediction {
 	}
 	p.Final = seconds(fixed + slope*float64(p.Changed))
 	p.Downtime = p.Stop + p.Final + p.Start
-	p.Why = p.explain(len(rounds))
+	p.Rounds = p.byRounds(len(rounds))
+	p.Why = p.Rounds + p.around()
 	return p
 }
 
-func (p Prediction) explain(rounds int) string {
+func (p Prediction) byRounds(rounds int) string {
 	text := fmt.Sprintf("by the last %d rounds: %s whatever changed", rounds, round(p.Fixed))
 	if rounds == 1 {
 		text = fmt.Sprintf("by one round only: %s whatever changed", round(p.Fixed))
@@ -86,17 +88,19 @@ func (p Prediction) explain(rounds int) string {
 	if p.Throughput > 0 {
 		text += fmt.Sprintf(", and %s at %s/s", bytesize.Text(p.Changed), bytesize.Text(int64(p.Throughput)))
 	}
+	return text
+}
+
+func (p Prediction) around() string {
 	switch {
 	case p.Stop == 0 && p.Start == 0:
-		text += "; what stopping the source and starting the workloads takes is not known yet, and comes on top"
+		return "; what stopping the source and starting the workloads takes is not known yet, and comes on top"
 	case p.Stop == 0:
-		text += fmt.Sprintf("; %s to start the workloads; what stopping the source takes is not known yet, and comes on top", round(p.Start))
+		return fmt.Sprintf("; %s to start the workloads; what stopping the source takes is not known yet, and comes on top", round(p.Start))
 	case p.Start == 0:
-		text += fmt.Sprintf("; %s to stop the source; what starting the workloads takes is not known yet, and comes on top", round(p.Stop))
-	default:
-		text += fmt.Sprintf("; %s to stop the source, %s to start the workloads", round(p.Stop), round(p.Start))
+		return fmt.Sprintf("; %s to stop the source; what starting the workloads takes is not known yet, and comes on top", round(p.Stop))
 	}
-	return text
+	return fmt.Sprintf("; %s to stop the source, %s to start the workloads", round(p.Stop), round(p.Start))
 }
 
 // Go reports whether the predicted downtime is within what is granted; 0 grants

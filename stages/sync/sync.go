@@ -102,6 +102,44 @@ type run struct {
 	volumes []*volume
 }
 
+// Round makes one round, as a [Session] of its own.
+func (s *Stage) Round(ctx context.Context, env *pipeline.Env, final bool) (_ handoff.Round, err error) {
+	session, err := s.Open(ctx, env)
+	if err != nil {
+		return handoff.Round{}, err
+	}
+	defer func() { err = errors.Join(err, session.Close(context.WithoutCancel(ctx))) }()
+	return session.Round(ctx, final)
+}
+
+// Session is for rounds one after the other: what they need of the cluster is made
+// ready before the first, and taken away after the last, so that neither is part of
+// the last one's time.
+type Session struct {
+	run  *run
+	used bool // by a round
+}
+
+// Open makes ready. A session that was opened wants to be closed; what watches the
+// cluster ends with ctx.
+func (s *Stage) Open(ctx context.Context, env *pipeline.Env) (*Session, error) {
+	r := &run{Env: env, options: s.options}
+	if err := r.read(); err != nil {
+		return nil, err
+	}
+	r.far = newRehearsal(r)
+	if r.options.Context != "" {
+		r.far = newInCluster(r)
+	}
+	if err := r.far.begin(ctx); err != nil {
+		return nil, err
+	}
+	return &Session{run: r}, nil
+}
+
+// Close takes away what was there for the rounds only: credentials and Jobs.
+func (s *Session) Close(ctx context.Context) error { return s.run.far.end(ctx) }
+
 // Round makes one round over all volumes that have a seed, and records it: what
 // changed at the source is read and sent, every volume that it concerns is brought
 // up to it and proved. Final says that the source was quiesced.
@@ -110,17 +148,15 @@ type run struct {
 // lacks them. A volume that is not as it should be in the end is a
 // [*receipts.DifferError]; then, and after any other error, nothing is recorded,
 // and the next round makes up for it.
-func (s *Stage) Round(ctx context.Context, env *pipeline.Env, final bool) (_ handoff.Round, err error) {
-	r := &run{Env: env, options: s.options}
-	if err := r.read(); err != nil {
-		return handoff.Round{}, err
+func (s *Session) Round(ctx context.Context, final bool) (handoff.Round, error) {
+	r := s.run
+	if s.used {
+		if err := r.read(); err != nil {
+			return handoff.Round{}, err
+		}
 	}
+	s.used = true
 	round := handoff.Round{Number: len(r.rounds.Rounds) + 1, Began: time.Now(), Final: final}
-	if err := r.far.begin(ctx); err != nil {
-		return handoff.Round{}, err
-	}
-	// Credentials and Jobs of the round do not outlive it, however it ends.
-	defer func() { err = errors.Join(err, r.far.end(context.WithoutCancel(ctx))) }()
 	if err := r.settle(); err != nil {
 		return handoff.Round{}, err
 	}
@@ -131,6 +167,7 @@ func (s *Stage) Round(ctx context.Context, env *pipeline.Env, final bool) (_ han
 	if err := r.send(ctx); err != nil {
 		return handoff.Round{}, err
 	}
+	var err error
 	if round.Objects, err = r.bringObjects(ctx, round.Final); err != nil {
 		return handoff.Round{}, err
 	}
@@ -190,14 +227,11 @@ func (r *run) read() error {
 	for _, f := range r.copies.Receipts {
 		proofs[f.Volume] = f
 	}
+	r.volumes = nil
 	for _, v := range r.plan.Volumes {
 		if v.Seed {
 			r.volumes = append(r.volumes, &volume{Volume: v, seed: seeds[v.Name], before: proofs[v.Name]})
 		}
-	}
-	r.far = newRehearsal(r)
-	if r.options.Context != "" {
-		r.far = newInCluster(r)
 	}
 	return nil
 }
