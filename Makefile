@@ -95,8 +95,8 @@ bench-cluster: build ## measure copies into a cluster beside public tools
 	@$(TOOLS) && $(HOST) && $(BED) && go run ./fixtures/benchcluster
 
 .PHONY: bench-sync
-bench-sync: ## measure sync rounds beside rsync
-	@go run ./fixtures/benchsync
+bench-sync: build ## measure sync rounds beside rsync, and the downtime of a cutover
+	@$(TOOLS) && $(HOST) && $(BED) && go run ./fixtures/benchsync
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)
