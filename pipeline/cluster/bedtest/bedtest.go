@@ -155,10 +155,16 @@ func Own(t handoff.Target) handoff.Target {
 	return t
 }
 
-// As writes a kubeconfig for a service account of the namespace, which has no
-// rights but those that the test gives it, and makes it the one that the test
-// uses. Its context has the same name.
+// As makes the kubeconfig of [Bed.Account] the one that the test uses.
 func (b Bed) As(t *testing.T, namespace, account string) {
+	t.Helper()
+	t.Setenv("KUBECONFIG", b.Account(t, namespace, account))
+}
+
+// Account makes a service account of the namespace, which has no rights but those
+// that the test gives it, and writes a kubeconfig for it, whose context has the
+// same name as the administrator's.
+func (b Bed) Account(t *testing.T, namespace, account string) (kubeconfig string) {
 	t.Helper()
 	b.Run(t, "create", "serviceaccount", "-n", namespace, account)
 	token := strings.TrimSpace(b.Run(t, "create", "token", "-n", namespace, account))
@@ -178,5 +184,5 @@ func (b Bed) As(t *testing.T, namespace, account string) {
 			t.Fatalf("kubectl: %v: %s", err, out)
 		}
 	}
-	t.Setenv("KUBECONFIG", file)
+	return file
 }
