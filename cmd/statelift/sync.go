@@ -79,6 +79,7 @@ the downtime, would take now, and with --max-downtime whether that is a go:
 	f.BoolVar(&o.checksum, "checksum", false, "read every file of the source, also those that look as before")
 	f.DurationVar(&o.maxDowntime, "max-downtime", 0, "say go or no go: whether a cutover now would serve again within this time")
 	g.patience.register(cmd)
+	g.patience.registerCluster(cmd)
 	return cmd
 }
 
