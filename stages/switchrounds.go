@@ -100,7 +100,11 @@ func (f *far) Warm(ctx context.Context) (most time.Duration, checks []handoff.Ch
 	if err != nil {
 		return 0, nil, err
 	}
-	warmer := warmup.Warmer{Runner: &copyjob.Runner{Waiter: in.Waiter, Owner: in.Owner}, Plan: f.plan}
+	_, before, err := f.history()
+	if err != nil {
+		return 0, nil, err
+	}
+	warmer := warmup.Warmer{Runner: &copyjob.Runner{Waiter: in.Waiter, Owner: in.Owner}, Plan: f.plan, Known: before.Learnt.Start > 0}
 	results, err := warmer.Warm(ctx)
 	for _, r := range results {
 		most = max(most, r.Took)

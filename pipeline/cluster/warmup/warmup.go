@@ -40,6 +40,8 @@ type Result struct {
 type Warmer struct {
 	Runner *copyjob.Runner
 	Plan   handoff.Plan
+	// Known says that what a start takes is known already: one try is enough.
+	Known bool
 }
 
 // pulled is from when on a start must have had images to fetch: then it is
@@ -92,7 +94,7 @@ func (w *Warmer) one(ctx context.Context, wl handoff.Workload) (r Result, err er
 		if ctx.Err() != nil {
 			return r, ctx.Err()
 		}
-		if r.Err != nil || r.Took < pulled || r.Pulled > 0 {
+		if r.Err != nil || r.Took < pulled || r.Pulled > 0 || w.Known {
 			break
 		}
 		r.Pulled = r.Took
