@@ -3,6 +3,7 @@ package sync
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/statelift/statelift/pipeline/bytesize"
@@ -41,7 +42,8 @@ type Prediction struct {
 }
 
 // Predict says how long a final round should take whose source is stopped at the
-// time at, from the rounds so far (the newest five). The formula:
+// time at, from the rounds so far (the newest five of those that did what a final
+// round does). The formula:
 //
 //	final    = fixed + changed / throughput
 //	changed  = rate × (at − begin of the last round)
@@ -61,8 +63,9 @@ func Predict(rounds []handoff.Round, at time.Time, c Costs) Prediction {
 		return p
 	}
 	p.Known = true
-	rounds = rounds[max(0, len(rounds)-window):]
 	last := rounds[len(rounds)-1]
+	rounds = alike(rounds)
+	rounds = rounds[max(0, len(rounds)-window):]
 	p.Rate = rate(rounds)
 	p.Changed = changedBytes(last)
 	if p.Rate > 0 || len(rounds) > 1 {
@@ -101,6 +104,19 @@ func (p Prediction) around() string {
 		return fmt.Sprintf("; %s to stop the source; what starting the workloads takes is not known yet, and comes on top", round(p.Stop))
 	}
 	return fmt.Sprintf("; %s to stop the source, %s to start the workloads", round(p.Stop), round(p.Start))
+}
+
+// alike leaves out rounds that brought volumes up to date in which nothing had
+// changed at the source, since others had written to them (a cutover that was taken
+// back): the final round does not. It leaves none out where no other is left.
+func alike(rounds []handoff.Round) []handoff.Round {
+	out := slices.DeleteFunc(slices.Clone(rounds), func(r handoff.Round) bool {
+		return slices.ContainsFunc(r.Volumes, func(v handoff.VolumeRound) bool { return v.Delta == "" && v.Apply > 0 })
+	})
+	if len(out) == 0 {
+		return rounds
+	}
+	return out
 }
 
 // Go reports whether the predicted downtime is within what is granted; 0 grants

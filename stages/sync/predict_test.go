@@ -8,6 +8,28 @@ import (
 	"github.com/statelift/statelift/pipeline/handoff"
 )
 
+// TestPredictAlike: a round that made up for what others wrote says nothing of the
+// final one, but when there is no other.
+func TestPredictAlike(t *testing.T) {
+	zero := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	round := func(took time.Duration, delta string) handoff.Round {
+		return handoff.Round{Began: zero, Ended: zero.Add(took), Volumes: []handoff.VolumeRound{{Delta: "sha256:1", Apply: 1}, {Delta: delta, Apply: 1}, {}}}
+	}
+	usual, others := round(4*time.Second, "sha256:2"), round(40*time.Second, "")
+	for _, tt := range []struct {
+		name   string
+		rounds []handoff.Round
+		want   time.Duration
+	}{
+		{"both", []handoff.Round{usual, others}, 4 * time.Second},
+		{"no other", []handoff.Round{others}, 40 * time.Second},
+	} {
+		if got := Predict(tt.rounds, zero, Costs{}).Final; got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
 // TestPredict: by hand. A round is what it moved and when it began and ended, in
 // seconds.
 func TestPredict(t *testing.T) {
