@@ -63,22 +63,21 @@ func Predict(rounds []handoff.Round, at time.Time, c Costs) Prediction {
 		return p
 	}
 	p.Known = true
-	last := rounds[len(rounds)-1]
-	rounds = alike(rounds)
-	rounds = rounds[max(0, len(rounds)-window):]
+	last, usual := rounds[len(rounds)-1], alike(rounds)
+	rounds, usual = newest(rounds), newest(usual)
 	p.Rate = rate(rounds)
 	p.Changed = changedBytes(last)
 	if p.Rate > 0 || len(rounds) > 1 {
 		p.Changed = int64(p.Rate * max(0, at.Sub(last.Began).Seconds()))
 	}
-	fixed, slope := line(rounds)
+	fixed, slope := line(usual)
 	p.Fixed = seconds(fixed)
 	if slope > 0 {
 		p.Throughput = 1 / slope
 	}
 	p.Final = seconds(fixed + slope*float64(p.Changed))
 	p.Downtime = p.Stop + p.Final + p.Start
-	p.Rounds = p.byRounds(len(rounds))
+	p.Rounds = p.byRounds(len(usual))
 	p.Why = p.Rounds + p.around()
 	return p
 }
@@ -105,6 +104,8 @@ func (p Prediction) around() string {
 	}
 	return fmt.Sprintf("; %s to stop the source, %s to start the workloads", round(p.Stop), round(p.Start))
 }
+
+func newest(rounds []handoff.Round) []handoff.Round { return rounds[max(0, len(rounds)-window):] }
 
 // alike leaves out rounds that brought volumes up to date in which nothing had
 // changed at the source, since others had written to them (a cutover that was taken
