@@ -125,7 +125,7 @@ func checkpoints(text string) (kind, upTo string) {
 		switch strings.TrimSpace(key) {
 		case "backup_type":
 			kind = strings.TrimSpace(value)
-		case "to_lsn":
+		case "last_lsn":
 			upTo = strings.TrimSpace(value)
 		}
 	}
