@@ -193,5 +193,10 @@ func (l lister) List(ctx context.Context, archive string) ([]handoff.VolumeChang
 		return nil, err
 	}
 	found.Reader = rollback.There{Owner: f.Owner, Waiter: f.Waiter, Plan: l.plan, Upload: upload}
-	return found.List(ctx, archive)
+	list, err := found.List(ctx, archive)
+	if err != nil {
+		return nil, err
+	}
+	outside, err := l.writtenOutside(ctx, f)
+	return append(list, outside...), err
 }

@@ -64,6 +64,12 @@ func (c checks) Before(ctx context.Context) ([]handoff.Check, error) {
 	add("cluster", in.String(), detail, err)
 	detail, err = c.held(ctx, in)
 	add("fence", fence.ConfigMap(c.plan), detail, err)
+	if err == nil {
+		for _, w := range c.outside() {
+			detail, err := c.beyond(ctx, w)
+			add("database", w.Name+" at "+w.External.Host, detail, err)
+		}
+	}
 	for _, v := range c.plan.Volumes {
 		detail, err := c.claim(ctx, in, v)
 		add("claim", c.plan.ObjectName(v.Name), detail, err)

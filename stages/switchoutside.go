@@ -25,7 +25,7 @@ import (
 // moveOut moves the databases that live outside the cluster, from the volumes as
 // the last round left them, before anything that asks them starts.
 func (f *far) moveOut(ctx context.Context, in *fence.Fence) (err error) {
-	if !slices.ContainsFunc(f.plan.Workloads, func(w handoff.Workload) bool { return w.External != nil }) {
+	if len(f.outside()) == 0 {
 		return nil
 	}
 	env := f.env("deploy")
@@ -43,16 +43,12 @@ func (f *far) moveOut(ctx context.Context, in *fence.Fence) (err error) {
 	}
 	// The credentials of the transfer do not outlive it.
 	defer func() { err = errors.Join(err, in.Owner.RemoveBrief(context.WithoutCancel(ctx))) }()
-	mover := &transferjob.Mover{Runner: &copyjob.Runner{Waiter: in.Waiter, Owner: in.Owner}, Ledger: env.Ledger, Plan: f.plan, Environment: os.Getenv}
-	for _, w := range f.plan.Workloads {
-		if w.External == nil {
-			continue
-		}
-		job, err := transferManifest(env.Workspace, manifests, f.plan.ObjectName(transferjob.Part(w.Name)))
+	mover := f.mover(in)
+	for _, w := range f.outside() {
+		job, err := f.transferOf(w, manifests, in)
 		if err != nil {
 			return err
 		}
-		job.SetNamespace(in.Owner.Namespace)
 		receipt, err := mover.Move(ctx, job, stateOf(w, seeds, rounds))
 		if err != nil {
 			return err
@@ -65,6 +61,31 @@ func (f *far) moveOut(ctx context.Context, in *fence.Fence) (err error) {
 		}
 	}
 	return nil
+}
+
+// outside are the workloads whose databases live outside the cluster.
+func (f *far) outside() (out []handoff.Workload) {
+	for _, w := range f.plan.Workloads {
+		if w.External != nil {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+func (f *far) mover(in *fence.Fence) *transferjob.Mover {
+	return &transferjob.Mover{
+		Runner: &copyjob.Runner{Waiter: in.Waiter, Owner: in.Owner}, Ledger: f.env("deploy").Ledger, Plan: f.plan, Environment: os.Getenv,
+	}
+}
+
+// transferOf is the Job that moves the databases of a workload.
+func (f *far) transferOf(w handoff.Workload, m handoff.Manifests, in *fence.Fence) (*unstructured.Unstructured, error) {
+	job, err := transferManifest(f.env("deploy").Workspace, m, f.plan.ObjectName(transferjob.Part(w.Name)))
+	if err == nil {
+		job.SetNamespace(in.Owner.Namespace)
+	}
+	return job, err
 }
 
 // tellIndex has the Pods fetch the objects as the last round left them.

@@ -151,6 +151,10 @@ const shownChanges = 10
 func writeChanges(w io.Writer, list []handoff.VolumeChanges) {
 	for _, v := range list {
 		n := v.Added + v.Altered + v.Dressed + v.Removed
+		if v.Outside != "" {
+			writeOutside(w, v)
+			continue
+		}
 		if n == 0 {
 			fmt.Fprintf(w, "volume %s: nothing was written in the cluster\n", v.Volume)
 			continue
@@ -165,6 +169,23 @@ func writeChanges(w io.Writer, list []handoff.VolumeChanges) {
 		if v.Archive != "" {
 			fmt.Fprintf(w, "  brought back in %s (sha256:%s)\n", v.Archive, v.ArchiveSHA256)
 		}
+	}
+}
+
+// writeOutside tells of a database outside the cluster: what was written there
+// stays there, and is not at the source.
+func writeOutside(w io.Writer, v handoff.VolumeChanges) {
+	if n := v.Added + v.Altered + v.Removed; n == 0 {
+		fmt.Fprintf(w, "databases of %s at %s: nothing was written since they were moved\n", v.Volume, v.Outside)
+		return
+	}
+	fmt.Fprintf(w, "databases of %s at %s: %d tables were added, %d altered, %d removed since they were moved (%s); what was written there is not at the source\n",
+		v.Volume, v.Outside, v.Added, v.Altered, v.Removed, v.File)
+	for _, c := range v.First[:min(len(v.First), shownChanges)] {
+		fmt.Fprintf(w, "  %s %s: %d rows, %d before\n", c.What, c.Path, c.Rows, c.RowsBefore)
+	}
+	if more := v.Added + v.Altered + v.Removed - shownChanges; more > 0 {
+		fmt.Fprintf(w, "  … and %d more\n", more)
 	}
 }
 

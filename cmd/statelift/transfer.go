@@ -20,6 +20,7 @@ import (
 // transferOptions are the flags of transfer.
 type transferOptions struct {
 	order, source, password, scratch, programTo string
+	look                                        bool
 	command                                     []string
 }
 
@@ -51,6 +52,7 @@ restored and nobody has written to since. Standard output has a line
 	f.StringVar(&o.source, "source", "", "which state of the volumes this is")
 	f.StringVar(&o.password, "password", "", "file with the password of the administrator there")
 	f.StringVar(&o.scratch, "scratch", "", "directory for sockets and credentials, in memory")
+	f.BoolVar(&o.look, "look", false, "move nothing: tell how what was moved stands there, as \"standing: {JSON}\"")
 	f.StringVar(&o.programTo, "program-to", "", "only put this program into that directory, for a container of another image")
 	return cmd
 }
@@ -68,7 +70,16 @@ func (g *globals) transfer(ctx context.Context, o transferOptions) error {
 	if err != nil {
 		return &pipeline.InputError{What: "--password", Err: err}
 	}
-	receipt, err := transfer.Run(ctx, order, transfer.Options{Password: strings.TrimRight(string(password), "\r\n"), Scratch: o.scratch, Log: g.logger(g.err)})
+	how := transfer.Options{Password: strings.TrimRight(string(password), "\r\n"), Scratch: o.scratch, Log: g.logger(g.err)}
+	if o.look {
+		standing, err := transfer.Look(ctx, order, how)
+		if err != nil {
+			// Somebody waits for the answer, whatever it is: the Job is not to try again.
+			return &pipeline.Blocked{Question: err.Error()}
+		}
+		return g.tell("standing", standing)
+	}
+	receipt, err := transfer.Run(ctx, order, how)
 	if err != nil {
 		return err
 	}

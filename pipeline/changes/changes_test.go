@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,22 +13,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/statelift/statelift/fixtures/sh"
 	"github.com/statelift/statelift/pipeline/changes"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/tree"
 )
-
-// sh runs a script in dir.
-func sh(t *testing.T, dir, script string) string {
-	t.Helper()
-	cmd := exec.Command("bash", "-eu", "-c", script)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return string(out)
-}
 
 // volume makes a directory, its listing, and then writes to it. before is a copy
 // of what it was.
@@ -37,7 +25,7 @@ func volume(t *testing.T, write string) (before, now string, listing []byte, pro
 	t.Helper()
 	dir := t.TempDir()
 	before, now = filepath.Join(dir, "before"), filepath.Join(dir, "now")
-	sh(t, dir, `mkdir before; cd before; mkdir -p uploads/2020 empty; echo one >uploads/2020/a; echo two >uploads/b
+	sh.Run(t, dir, `mkdir before; cd before; mkdir -p uploads/2020 empty; echo one >uploads/2020/a; echo two >uploads/b
 		echo both >link1; ln link1 link2; ln -s b uploads/to-b; truncate -s 1M big; echo end >>big; mkfifo pipe; echo gone >gone; mkdir old; echo x >old/x
 		chown 33:33 uploads/b; setfattr -n user.k -v v link1; touch -d 2020-01-02 uploads/b; cd ..; cp -a before now`)
 	root, err := os.Open(now)
@@ -57,7 +45,7 @@ func volume(t *testing.T, write string) (before, now string, listing []byte, pro
 	time.Sleep(30 * time.Millisecond)
 	proved = time.Now().UnixNano()
 	time.Sleep(30 * time.Millisecond)
-	sh(t, now, write)
+	sh.Run(t, now, write)
 	return before, now, text.Bytes(), proved
 }
 
@@ -140,7 +128,7 @@ func TestArchive(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Fields(sh(t, ".", "sha256sum "+name))[0]; got != sums.Archive {
+	if got := strings.Fields(sh.Run(t, ".", "sha256sum "+name))[0]; got != sums.Archive {
 		t.Errorf("sha256sum says %s, the sums %s", got, sums.Archive)
 	}
 	for _, c := range list {
@@ -150,9 +138,9 @@ func TestArchive(t *testing.T) {
 			}
 		}
 	}
-	sh(t, before, "tar --xattrs --xattrs-include='*' --acls --same-owner -xpf "+name)
+	sh.Run(t, before, "tar --xattrs --xattrs-include='*' --acls --same-owner -xpf "+name)
 	// A new link to an untouched file is a file of its own.
-	if out := sh(t, ".", "rsync -aHAXSnic --delete "+now+"/ "+before+"/"); out != "hf          uploads/link3 => link1\n" {
+	if out := sh.Run(t, ".", "rsync -aHAXSnic --delete "+now+"/ "+before+"/"); out != "hf          uploads/link3 => link1\n" {
 		t.Errorf("rsync finds:\n%s", out)
 	}
 }
@@ -161,7 +149,7 @@ func TestArchive(t *testing.T) {
 func TestEmptyBefore(t *testing.T) {
 	_, now, _, _ := volume(t, "true")
 	list, sums, _ := write(t, now, nil, changes.Options{}, nil)
-	if paths := strings.Count(sh(t, now, "find . -mindepth 1 -printf x"), "x"); int64(paths) != sums.Added || len(list) != paths {
+	if paths := strings.Count(sh.Run(t, now, "find . -mindepth 1 -printf x"), "x"); int64(paths) != sums.Added || len(list) != paths {
 		t.Errorf("find counts %d, the list has %d, %+v", paths, len(list), sums)
 	}
 }
@@ -229,7 +217,7 @@ func TestOtherListing(t *testing.T) {
 	}
 	defer v.Close()
 	short := listing[:bytes.LastIndexByte(listing[:len(listing)-1], '\n')+1]
-	sum := strings.Fields(sh(t, ".", "printf '%s' '"+string(listing)+"' | sha256sum"))[0]
+	sum := strings.Fields(sh.Run(t, ".", "printf '%s' '"+string(listing)+"' | sha256sum"))[0]
 	for _, tt := range []struct {
 		listing []byte
 		want    error

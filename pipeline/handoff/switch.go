@@ -130,7 +130,10 @@ type SwitchStep struct {
 // VolumeChanges is what was written to one volume in the cluster since the
 // cutover.
 type VolumeChanges struct {
-	Volume  string `json:"volume"`
+	Volume string `json:"volume"`
+	// Outside is the server, HOST:PORT, when these are the databases of the workload
+	// Volume in a server outside the cluster; then paths are tables: /DATABASE/TABLE.
+	Outside string `json:"outside,omitempty"`
 	Added   int64  `json:"added"`   // paths
 	Altered int64  `json:"altered"` // paths whose content changed
 	Dressed int64  `json:"dressed"` // paths of which only metadata changed
@@ -153,4 +156,7 @@ type Change struct {
 	What string        `json:"what"` // added, altered, dressed, removed
 	Type string        `json:"type,omitempty"`
 	Size int64         `json:"size,omitempty"`
+	// Rows and RowsBefore are of a table.
+	Rows       int64 `json:"rows,omitempty"`
+	RowsBefore int64 `json:"rowsBefore,omitempty"`
 }

@@ -1,5 +1,11 @@
 package handoff
 
+import (
+	"slices"
+
+	"github.com/statelift/statelift/pipeline/hostpath"
+)
+
 // External says that the data of a workload live in a server outside the cluster
 // from now on: the workload gets a Service that leads there, and no Pods.
 type External struct {
@@ -68,6 +74,65 @@ type DatabaseProof struct {
 	// Sequences are the counters, with where they stand.
 	Sequences []string `json:"sequences,omitempty"`
 }
+
+// TransferStanding is how what was moved into another server stands there now.
+type TransferStanding struct {
+	Version   int                `json:"version"`
+	Workload  string             `json:"workload"`
+	Source    string             `json:"source"` // what the question was called
+	Server    string             `json:"server"` // HOST:PORT
+	To        string             `json:"to"`     // version of that server
+	Databases []DatabaseStanding `json:"databases"`
+	// Others are the databases there that were not moved for this workload.
+	Others []string `json:"others,omitempty"`
+}
+
+// DatabaseStanding is one database that was moved there, or begun to be.
+type DatabaseStanding struct {
+	Name   string `json:"name"`
+	Source string `json:"source"` // the state of the volumes that it is from
+	Moved  bool   `json:"moved"`  // as a whole, and proved
+	There  bool   `json:"there"`
+	// Written says that it is not what was moved any more.
+	Written bool         `json:"written,omitempty"`
+	Tables  []TableProof `json:"tables,omitempty"`
+}
+
+// Changes are the tables that are not as a receipt has them, as /DATABASE/TABLE.
+func (s TransferStanding) Changes(since TransferReceipt) []Change {
+	type key struct{ database, table string }
+	was := map[key]TableProof{}
+	for _, d := range since.Databases {
+		for _, t := range d.Tables {
+			was[key{d.Name, t.Name}] = t
+		}
+	}
+	out := []Change{}
+	note := func(k key, what string, before, now int64) {
+		out = append(out, Change{Path: hostpath.Root.Join(k.database, k.table), What: what, Type: ChangedTable, Rows: now, RowsBefore: before})
+	}
+	for _, d := range s.Databases {
+		for _, t := range d.Tables {
+			k := key{d.Name, t.Name}
+			before, known := was[k]
+			delete(was, k)
+			switch {
+			case !known:
+				note(k, "added", 0, t.Rows)
+			case before.Rows != t.Rows || before.Sum != t.Sum:
+				note(k, "altered", before.Rows, t.Rows)
+			}
+		}
+	}
+	for k, t := range was {
+		note(k, "removed", t.Rows, 0)
+	}
+	slices.SortFunc(out, func(a, b Change) int { return hostpath.Compare(a.Path, b.Path) })
+	return out
+}
+
+// ChangedTable is the type of a [Change] of a table.
+const ChangedTable = "table"
 
 // TableProof is one table.
 type TableProof struct {

@@ -119,6 +119,17 @@ func pipe(ctx context.Context, source *client, from []string, target *client, to
 	return hex.EncodeToString(hash.Sum(nil)), size, nil
 }
 
+// first is that of the answers, of which there must be one.
+func first(answers []string, err error) (string, error) {
+	if err == nil && len(answers) == 0 {
+		err = errors.New("no answer")
+	}
+	if err != nil {
+		return "", err
+	}
+	return answers[0], nil
+}
+
 // maxLine bounds one line of a result.
 const maxLine = 16 << 20
 
@@ -152,42 +163,12 @@ func rows(cmd *exec.Cmd, words *said, query string, each func(columns []string) 
 }
 
 // unescape undoes the escapes of a column, which mariadb(1) --batch and COPY of
-// PostgreSQL have in common: \t, \n, \\, \0 and \r.
-func unescape(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' || i+1 == len(s) {
-			b.WriteByte(s[i])
-			continue
-		}
-		i++
-		switch s[i] {
-		case 't':
-			b.WriteByte('\t')
-		case 'n':
-			b.WriteByte('\n')
-		case 'r':
-			b.WriteByte('\r')
-		case 'b':
-			b.WriteByte('\b')
-		case 'f':
-			b.WriteByte('\f')
-		case 'v':
-			b.WriteByte('\v')
-		case '0':
-			b.WriteByte(0)
-		case '\\':
-			b.WriteByte('\\')
-		default:
-			b.WriteByte('\\')
-			b.WriteByte(s[i])
-		}
-	}
-	return b.String()
-}
+// PostgreSQL have in common.
+func unescape(s string) string { return escapes.Replace(s) }
+
+var escapes = strings.NewReplacer(
+	`\t`, "\t", `\n`, "\n", `\r`, "\r", `\b`, "\b", `\f`, "\f", `\v`, "\v", `\0`, "\x00", `\\`, `\`,
+)
 
 // private writes a file for this process's user alone.
 func private(dir, name, text string) (string, error) {

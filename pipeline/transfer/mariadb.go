@@ -100,16 +100,8 @@ func (m *mariadb) column(ctx context.Context, s side, sql string) (out []string,
 
 func (m *mariadb) answers(ctx context.Context) error { return m.exec(ctx, files, "SELECT 1;") }
 
-func (m *mariadb) versions(ctx context.Context) (from, to string, err error) {
-	a, err := m.column(ctx, files, "SELECT VERSION();")
-	if err != nil {
-		return "", "", err
-	}
-	b, err := m.column(ctx, beyond, "SELECT VERSION();")
-	if err != nil {
-		return "", "", err
-	}
-	return a[0], b[0], nil
+func (m *mariadb) version(ctx context.Context, s side) (string, error) {
+	return first(m.column(ctx, s, "SELECT VERSION();"))
 }
 
 // literal is a string of SQL, whatever sql_mode says of backslashes.
@@ -122,8 +114,8 @@ func literal(s string) string {
 
 func backtick(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
 
-func (m *mariadb) databases(ctx context.Context) ([]string, error) {
-	return m.column(ctx, files, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE LOWER(SCHEMA_NAME) NOT IN "+
+func (m *mariadb) databases(ctx context.Context, s side) ([]string, error) {
+	return m.column(ctx, s, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE LOWER(SCHEMA_NAME) NOT IN "+
 		"('information_schema', 'performance_schema', 'mysql', 'sys', 'lost+found', '#mysql50#lost+found', '"+notes+"') ORDER BY SCHEMA_NAME;")
 }
 
@@ -136,9 +128,21 @@ func (m *mariadb) makeNotes(ctx context.Context) error {
 // owner is whose marks are read: several lifts may use one server.
 func owner(t handoff.Transfer) string { return t.Plan + "/" + t.Workload }
 
-func (m *mariadb) mark(ctx context.Context, item string) (out mark, err error) {
+// hasNotes reports whether there is a place of the marks.
+func (m *mariadb) hasNotes(ctx context.Context) (bool, error) {
 	there, err := m.column(ctx, beyond, "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = '"+notes+"' AND TABLE_NAME = 'transfers';")
-	if err != nil || len(there) == 0 {
+	return len(there) > 0, err
+}
+
+func (m *mariadb) noted(ctx context.Context) ([]string, error) {
+	if ok, err := m.hasNotes(ctx); err != nil || !ok {
+		return nil, err
+	}
+	return m.column(ctx, beyond, "SELECT item FROM "+notes+".transfers WHERE plan = "+literal(owner(m.order))+" ORDER BY BINARY item;")
+}
+
+func (m *mariadb) mark(ctx context.Context, item string) (out mark, err error) {
+	if ok, err := m.hasNotes(ctx); err != nil || !ok {
 		return out, err
 	}
 	err = m.query(ctx, beyond, "SELECT state, source, sum FROM "+notes+".transfers WHERE plan = "+literal(owner(m.order))+" AND item = "+literal(item)+";", func(c []string) error {

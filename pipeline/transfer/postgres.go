@@ -130,16 +130,8 @@ func (p *postgres) answers(ctx context.Context) error {
 	return err
 }
 
-func (p *postgres) versions(ctx context.Context) (from, to string, err error) {
-	a, err := p.column(ctx, files, maintenance, "SELECT current_setting('server_version')")
-	if err != nil {
-		return "", "", err
-	}
-	b, err := p.column(ctx, beyond, maintenance, "SELECT current_setting('server_version')")
-	if err != nil {
-		return "", "", err
-	}
-	return a[0], b[0], nil
+func (p *postgres) version(ctx context.Context, s side) (string, error) {
+	return first(p.column(ctx, s, maintenance, "SELECT current_setting('server_version')"))
 }
 
 func quoted(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
@@ -157,12 +149,12 @@ const ownObjects = `SELECT (SELECT count(*) FROM pg_class c JOIN pg_namespace n 
 	+ (SELECT count(*) FROM pg_largeobject_metadata)`
 
 // databases are all but templates; postgres only when somebody used it.
-func (p *postgres) databases(ctx context.Context) ([]string, error) {
-	list, err := p.column(ctx, files, maintenance, "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname <> '"+notes+"' ORDER BY datname COLLATE \"C\"")
+func (p *postgres) databases(ctx context.Context, s side) ([]string, error) {
+	list, err := p.column(ctx, s, maintenance, "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname <> '"+notes+"' ORDER BY datname COLLATE \"C\"")
 	if err != nil {
 		return nil, err
 	}
-	own, err := p.column(ctx, files, maintenance, ownObjects)
+	own, err := p.column(ctx, s, maintenance, ownObjects)
 	if err == nil && own[0] == "0" {
 		list = slices.DeleteFunc(list, func(name string) bool { return name == maintenance })
 	}
@@ -183,13 +175,25 @@ func (p *postgres) makeNotes(ctx context.Context) error {
 		"(plan text, item text, state text NOT NULL, source text NOT NULL, sum text NOT NULL, PRIMARY KEY (plan, item));\n")
 }
 
-func (p *postgres) mark(ctx context.Context, item string) (out mark, err error) {
+// hasNotes reports whether there is a place of the marks.
+func (p *postgres) hasNotes(ctx context.Context) (bool, error) {
 	there, err := p.column(ctx, beyond, maintenance, "SELECT 1 FROM pg_database WHERE datname = '"+notes+"'")
 	if err != nil || len(there) == 0 {
-		return out, err
+		return false, err
 	}
 	there, err = p.column(ctx, beyond, notes, "SELECT 1 FROM pg_tables WHERE schemaname = 'public' AND tablename = 'transfers'")
-	if err != nil || len(there) == 0 {
+	return len(there) > 0, err
+}
+
+func (p *postgres) noted(ctx context.Context) ([]string, error) {
+	if ok, err := p.hasNotes(ctx); err != nil || !ok {
+		return nil, err
+	}
+	return p.column(ctx, beyond, notes, "SELECT item FROM transfers WHERE plan = "+quoted(owner(p.order))+" ORDER BY item COLLATE \"C\"")
+}
+
+func (p *postgres) mark(ctx context.Context, item string) (out mark, err error) {
+	if ok, err := p.hasNotes(ctx); err != nil || !ok {
 		return out, err
 	}
 	err = p.query(ctx, beyond, notes, "SELECT state, source, sum FROM transfers WHERE plan = "+quoted(owner(p.order))+" AND item = "+quoted(item), func(c []string) error {

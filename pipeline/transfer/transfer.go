@@ -39,12 +39,13 @@ type engine interface {
 	ends() syscall.Signal
 	// answers asks the server on the files.
 	answers(ctx context.Context) error
-	// versions are those of the server on the files and of the other one.
-	versions(ctx context.Context) (from, to string, err error)
-	databases(ctx context.Context) ([]string, error)
+	version(ctx context.Context, s side) (string, error)
+	databases(ctx context.Context, s side) ([]string, error)
 	// makeNotes makes the place of the marks, when there is none.
 	makeNotes(ctx context.Context) error
 	mark(ctx context.Context, item string) (mark, error)
+	// noted are the items with a mark.
+	noted(ctx context.Context) ([]string, error)
 	setMark(ctx context.Context, item string, m mark) error
 	// moveAccounts brings users and roles with their grants; with ours false, an
 	// account that is there and differs is an error.
@@ -116,13 +117,8 @@ func Run(ctx context.Context, order handoff.Transfer, o Options) (_ handoff.Tran
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	m := &mover{order: order, log: o.Log}
-	switch order.Engine {
-	case "mariadb":
-		m.engine = newMariaDB(order, dir, o)
-	case "postgresql":
-		m.engine = newPostgres(order, dir, o)
-	default:
-		return handoff.TransferReceipt{}, fmt.Errorf("there is no way to move a database of %q", order.Engine)
+	if m.engine, err = newEngine(order, dir, o); err != nil {
+		return handoff.TransferReceipt{}, err
 	}
 	argv, err := m.command()
 	if err != nil {
@@ -140,6 +136,16 @@ func Run(ctx context.Context, order handoff.Transfer, o Options) (_ handoff.Tran
 	return m.move(ctx)
 }
 
+func newEngine(order handoff.Transfer, dir string, o Options) (engine, error) {
+	switch order.Engine {
+	case "mariadb":
+		return newMariaDB(order, dir, o), nil
+	case "postgresql":
+		return newPostgres(order, dir, o), nil
+	}
+	return nil, fmt.Errorf("there is no way to move a database of %q", order.Engine)
+}
+
 type mover struct {
 	engine
 	order   handoff.Transfer
@@ -154,7 +160,10 @@ func (m *mover) move(ctx context.Context) (handoff.TransferReceipt, error) {
 		Databases: []handoff.DatabaseProof{}, Accounts: []string{}, Differences: []string{},
 	}
 	var err error
-	if m.receipt.From, m.receipt.To, err = m.versions(ctx); err != nil {
+	if m.receipt.From, err = m.version(ctx, files); err != nil {
+		return m.receipt, err
+	}
+	if m.receipt.To, err = m.version(ctx, beyond); err != nil {
 		return m.receipt, err
 	}
 	list, err := m.wanted(ctx)
@@ -190,7 +199,7 @@ func (m *mover) move(ctx context.Context) (handoff.TransferReceipt, error) {
 
 // wanted are the databases that move.
 func (m *mover) wanted(ctx context.Context) ([]string, error) {
-	list, err := m.databases(ctx)
+	list, err := m.databases(ctx, files)
 	if err != nil || len(m.order.Databases) == 0 {
 		return list, err
 	}

@@ -51,11 +51,18 @@ func inHost() error {
 	if err := json.Unmarshal(data, &order); err != nil {
 		return err
 	}
-	receipt, err := transfer.Run(ctx, order, transfer.Options{Password: string(password), Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
-	if err != nil {
-		return err
+	o := transfer.Options{Password: string(password), Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	if os.Getenv("TRANSFER_IN_HOST") == "look" {
+		at, err := transfer.Look(ctx, order, o)
+		return say(at, err)
 	}
-	if data, err = json.Marshal(receipt); err != nil {
+	receipt, err := transfer.Run(ctx, order, o)
+	return say(receipt, err)
+}
+
+func say(v any, err error) error {
+	data, jsonErr := json.Marshal(v)
+	if err := errors.Join(err, jsonErr); err != nil {
 		return err
 	}
 	_, err = fmt.Printf("receipt: %s\n", data)
@@ -71,7 +78,25 @@ type job struct {
 	log                 string
 }
 
-func (j *job) run(t *testing.T) (handoff.TransferReceipt, error) {
+func (j *job) run(t *testing.T) (receipt handoff.TransferReceipt, err error) {
+	t.Helper()
+	err = j.program(t, "move", &receipt)
+	return receipt, err
+}
+
+// look asks how what was moved stands.
+func (j *job) look(t *testing.T) (at handoff.TransferStanding) {
+	t.Helper()
+	if err := j.program(t, "look", &at); err != nil {
+		t.Fatalf("%v\n%s", err, j.log)
+	}
+	return at
+}
+
+func str(n int64) string { return fmt.Sprint(n) }
+
+// program runs it in the host, and reads what it says in the end.
+func (j *job) program(t *testing.T, what string, into any) error {
 	t.Helper()
 	share := t.TempDir()
 	data, err := json.Marshal(j.order)
@@ -84,7 +109,7 @@ func (j *job) run(t *testing.T) (handoff.TransferReceipt, error) {
 		}
 	}
 	cmd := outside.Script(j.host, t.TempDir(), share, j.prepare+`
-		export TRANSFER_IN_HOST=yes
+		export TRANSFER_IN_HOST=`+what+`
 		exec setpriv --reuid `+j.user+` --regid `+j.user+` --init-groups /mnt/program`)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
@@ -93,15 +118,14 @@ func (j *job) run(t *testing.T) (handoff.TransferReceipt, error) {
 	if strings.Contains(j.log, j.server.Password) || strings.Contains(out.String(), j.server.Password) {
 		t.Error("the password is in the log")
 	}
-	var receipt handoff.TransferReceipt
 	for line := range strings.Lines(out.String()) {
 		if text, ok := strings.CutPrefix(line, "receipt: "); ok {
-			if err := json.Unmarshal([]byte(text), &receipt); err != nil {
+			if err := json.Unmarshal([]byte(text), into); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	return receipt, err
+	return err
 }
 
 // want runs a transfer that must succeed and prove itself.

@@ -71,7 +71,8 @@ func (w *writer) pod(wl handoff.Workload) corev1.PodSpec {
 		spec.Containers = append(spec.Containers, w.container(c, prepare))
 	}
 	spec.Volumes = w.podVolumes(wl, prepare)
-	if w.options.Hold {
+	// What moves a database out of the cluster runs before the fence is opened.
+	if w.options.Hold && wl.External == nil {
 		fence.Guard(w.plan, &spec)
 	}
 	return spec

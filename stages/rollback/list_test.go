@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/statelift/statelift/fixtures/sh"
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/changes"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -38,7 +38,7 @@ func rehearsal(t *testing.T) *rollback.Lister {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sh(t, ws.Dir, "mkdir -p receipts volumes/data/sub volumes/empty; echo a >volumes/data/a; echo b >volumes/data/sub/b")
+	sh.Run(t, ws.Dir, "mkdir -p receipts volumes/data/sub volumes/empty; echo a >volumes/data/a; echo b >volumes/data/sub/b")
 	root, err := os.Open(ws.Path(workspace.Volumes, "data"))
 	if err != nil {
 		t.Fatal(err)
@@ -66,20 +66,9 @@ func rehearsal(t *testing.T) *rollback.Lister {
 	); err != nil {
 		t.Fatal(err)
 	}
-	sh(t, ws.Dir, "echo more >>volumes/data/a; rm volumes/data/sub/b; seq 300 | (cd volumes/empty; while read n; do echo $n >$n; done)")
+	sh.Run(t, ws.Dir, "echo more >>volumes/data/a; rm volumes/data/sub/b; seq 300 | (cd volumes/empty; while read n; do echo $n >$n; done)")
 	plan := handoff.Plan{Volumes: []handoff.Volume{{Name: "data", Seed: true}, {Name: "empty"}}}
 	return &rollback.Lister{Workspace: ws, Plan: plan, Reader: rollback.Here{Workspace: ws}, Progress: silent{}}
-}
-
-func sh(t *testing.T, dir, script string) string {
-	t.Helper()
-	cmd := exec.Command("bash", "-eu", "-c", script)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return string(out)
 }
 
 func TestList(t *testing.T) {
@@ -103,7 +92,7 @@ func TestList(t *testing.T) {
 			got[i].First = nil
 		}
 		for _, f := range []struct{ name, sum string }{{l.Workspace.Path(got[i].File), got[i].SHA256}, {got[i].Archive, got[i].ArchiveSHA256}} {
-			if sum := strings.Fields(sh(t, ".", "sha256sum "+f.name))[0]; sum != f.sum {
+			if sum := strings.Fields(sh.Run(t, ".", "sha256sum "+f.name))[0]; sum != f.sum {
 				t.Errorf("%s: sha256sum says %s, not %s", f.name, sum, f.sum)
 			}
 		}
@@ -112,10 +101,10 @@ func TestList(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("changes (-want +got):\n%s", d)
 	}
-	if out := sh(t, archive, "tar -tf data.tar; tar -xOf data.tar a; tar -tf empty.tar | wc -l"); out != "a\nsub/\na\nmore\n300\n" {
+	if out := sh.Run(t, archive, "tar -tf data.tar; tar -xOf data.tar a; tar -tf empty.tar | wc -l"); out != "a\nsub/\na\nmore\n300\n" {
 		t.Errorf("the archives: %q", out)
 	}
-	if out := sh(t, l.Workspace.Dir, "grep -c '\"what\":\"added\"' changes/empty.jsonl"); out != "300\n" {
+	if out := sh.Run(t, l.Workspace.Dir, "grep -c '\"what\":\"added\"' changes/empty.jsonl"); out != "300\n" {
 		t.Errorf("the list has %s", out)
 	}
 }
@@ -170,7 +159,7 @@ func TestCutOnItsWay(t *testing.T) {
 			if _, err := l.List(t.Context(), other); !errors.Is(err, changes.ErrCut) {
 				t.Errorf("three times: %v", err)
 			}
-			if left := sh(t, other, "ls -A"); left != "" {
+			if left := sh.Run(t, other, "ls -A"); left != "" {
 				t.Errorf("what did not arrive whole is kept: %s", left)
 			}
 		})
@@ -182,10 +171,10 @@ func TestCutOnItsWay(t *testing.T) {
 func TestNoProof(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, l *rollback.Lister){
 		"the receipt was changed": func(t *testing.T, l *rollback.Lister) {
-			sh(t, l.Workspace.Dir, "echo >>receipts/data.json")
+			sh.Run(t, l.Workspace.Dir, "echo >>receipts/data.json")
 		},
 		"the listing was changed": func(t *testing.T, l *rollback.Lister) {
-			sh(t, l.Workspace.Dir, "sed -i 's/\t7\t/\t8\t/; s/\t2\t/\t3\t/' receipts/data.listing")
+			sh.Run(t, l.Workspace.Dir, "sed -i 's/\t7\t/\t8\t/; s/\t2\t/\t3\t/' receipts/data.listing")
 		},
 		"the copy was not proved": func(t *testing.T, l *rollback.Lister) {
 			data, err := os.ReadFile(l.Workspace.Path(workspace.Receipts, "data.json"))

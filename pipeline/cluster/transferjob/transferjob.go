@@ -5,6 +5,7 @@ package transferjob
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -62,12 +63,12 @@ type state struct {
 // Job says. What was moved from there and proved before is not moved again. A
 // receipt that names differences is no error here.
 func (m *Mover) Move(ctx context.Context, job *unstructured.Unstructured, source string) (handoff.TransferReceipt, error) {
-	workload := Of(job)
-	i := slices.IndexFunc(m.Plan.Workloads, func(w handoff.Workload) bool { return w.Name == workload && w.External != nil })
-	if i < 0 {
-		return handoff.TransferReceipt{}, fmt.Errorf("the plan has no workload %s with data outside the cluster", workload)
+	w, err := m.workload(job)
+	if err != nil {
+		return handoff.TransferReceipt{}, err
 	}
-	job, source, err := prepare(job, source)
+	workload := w.Name
+	job, source, err = prepare(job, source, false)
 	if err != nil {
 		return handoff.TransferReceipt{}, err
 	}
@@ -78,7 +79,7 @@ func (m *Mover) Move(ctx context.Context, job *unstructured.Unstructured, source
 	if st.Source == source && st.Receipt != nil && st.Receipt.Proved {
 		return *st.Receipt, nil
 	}
-	if err := m.giveCredential(ctx, m.Plan.Workloads[i]); err != nil {
+	if err := m.giveCredential(ctx, w); err != nil {
 		return handoff.TransferReceipt{}, err
 	}
 	if st.Source != source {
@@ -107,6 +108,49 @@ func (m *Mover) Move(ctx context.Context, job *unstructured.Unstructured, source
 	return receipt, m.keep(ctx, workload, st)
 }
 
+// Look has the Job of a workload tell how its databases stand in the other server,
+// from the cluster and as the Job that moves them. It changes nothing there.
+func (m *Mover) Look(ctx context.Context, job *unstructured.Unstructured) (handoff.TransferStanding, error) {
+	var out handoff.TransferStanding
+	w, err := m.workload(job)
+	if err != nil {
+		return out, err
+	}
+	// Each time another Job: what one said is old when it is asked again.
+	job, question, err := prepare(job, "look "+rand.Text(), true)
+	if err != nil {
+		return out, err
+	}
+	if err := m.giveCredential(ctx, w); err != nil {
+		return out, err
+	}
+	run := copyjob.Job{Object: job, Volume: "of " + w.Name, Brief: true, Started: func(context.Context, types.UID) error { return nil }}
+	_, err = m.Runner.Said(ctx, run, Container, "standing: ", func(text string) error {
+		out = handoff.TransferStanding{}
+		if err := json.Unmarshal([]byte(text), &out); err != nil {
+			return fmt.Errorf("what it says: %w", err)
+		}
+		if out.Workload != w.Name || out.Source != question {
+			return fmt.Errorf("it speaks of %s", out.Workload)
+		}
+		return nil
+	})
+	if err != nil {
+		return out, fmt.Errorf("the databases of %s at %s: %w", w.Name, w.External.Host, err)
+	}
+	return out, nil
+}
+
+// workload is that of a Job.
+func (m *Mover) workload(job *unstructured.Unstructured) (handoff.Workload, error) {
+	name := Of(job)
+	i := slices.IndexFunc(m.Plan.Workloads, func(w handoff.Workload) bool { return w.Name == name && w.External != nil })
+	if i < 0 {
+		return handoff.Workload{}, fmt.Errorf("the plan has no workload %s with data outside the cluster", name)
+	}
+	return m.Plan.Workloads[i], nil
+}
+
 // check takes no word for a proof that contradicts itself, or is of something
 // else.
 func check(r handoff.TransferReceipt, workload, source string) error {
@@ -119,9 +163,12 @@ func check(r handoff.TransferReceipt, workload, source string) error {
 	return nil
 }
 
+// lookFlag has the Job only look.
+const lookFlag = "--look"
+
 // prepare takes the Job out of suspension and names it by what it does, since a
 // Job's template cannot be changed.
-func prepare(job *unstructured.Unstructured, source string) (*unstructured.Unstructured, string, error) {
+func prepare(job *unstructured.Unstructured, source string, look bool) (*unstructured.Unstructured, string, error) {
 	job = job.DeepCopy()
 	boxes, _, err := unstructured.NestedSlice(job.Object, "spec", "template", "spec", "containers")
 	if err != nil || len(boxes) != 1 {
@@ -136,6 +183,10 @@ func prepare(job *unstructured.Unstructured, source string) (*unstructured.Unstr
 	if source != "" {
 		args[i+1] = source
 	}
+	source = args[i+1]
+	if look {
+		args = slices.Insert(args, i, lookFlag)
+	}
 	err = errors.Join(
 		unstructured.SetNestedStringSlice(box, args, "args"),
 		unstructured.SetNestedSlice(job.Object, boxes, "spec", "template", "spec", "containers"),
@@ -146,7 +197,7 @@ func prepare(job *unstructured.Unstructured, source string) (*unstructured.Unstr
 	data, err := json.Marshal(job.Object["spec"])
 	sum := sha256.Sum256(data)
 	job.SetName(job.GetName() + "-" + hex.EncodeToString(sum[:4]))
-	return job, args[i+1], err
+	return job, source, err
 }
 
 // maxPassword is far above any.
@@ -155,13 +206,24 @@ const maxPassword = 4 << 10
 // giveCredential makes the Secret with the administrator's password, for this run
 // only.
 func (m *Mover) giveCredential(ctx context.Context, w handoff.Workload) error {
-	password, err := m.password(*w.External)
+	password, err := m.Password(w)
 	if err != nil {
-		return fmt.Errorf("workload %s: %w", w.Name, err)
+		return err
 	}
 	secret := copyjob.Secret(m.Plan, m.Runner.Cluster.Namespace, Part(w.Name), "Opaque", map[string]string{PasswordKey: password})
 	_, err = m.Runner.Owner.ApplyBriefly(ctx, secret)
 	return err
+}
+
+// Password is that of the administrator of the server outside, of a workload whose
+// data live there. It is a [*pipeline.Blocked] when it is not where the decision
+// says.
+func (m *Mover) Password(w handoff.Workload) (string, error) {
+	password, err := m.password(*w.External)
+	if err != nil {
+		return "", fmt.Errorf("workload %s: %w", w.Name, err)
+	}
+	return password, nil
 }
 
 func (m *Mover) password(e handoff.External) (string, error) {
@@ -183,9 +245,12 @@ func (m *Mover) password(e handoff.External) (string, error) {
 	if info.Mode().Perm()&0o077 != 0 || !info.Mode().IsRegular() {
 		return "", &pipeline.Blocked{Question: fmt.Sprintf("%s holds a password and has the mode %04o: chmod 0600", e.PasswordFile, info.Mode().Perm()), Where: e.PasswordFile}
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxPassword))
+	data, err := io.ReadAll(io.LimitReader(f, maxPassword+1))
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", e.PasswordFile, err)
+	}
+	if len(data) > maxPassword {
+		return "", &pipeline.Blocked{Question: fmt.Sprintf("%s is longer than any password", e.PasswordFile), Where: e.PasswordFile}
 	}
 	return strings.TrimRight(string(data), "\r\n"), nil
 }
