@@ -11,7 +11,6 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
-	"github.com/statelift/statelift/pipeline/quiesce"
 	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages"
 	"github.com/statelift/statelift/stages/cutover"
@@ -80,7 +79,7 @@ func (g *globals) switching(ctx context.Context, how func(handoff.Switch) (stage
 	if o.Quiesce {
 		l.runner.Granted |= pipeline.Source
 	}
-	o.Show = func(c quiesce.Command) { fmt.Fprintf(g.err, "on the source, to %s: %s\n", c.What, c) }
+	o.Show = l.deps.Show
 	// What watches a cluster ends with the command, not with an interrupt: the way
 	// back needs it.
 	steady, stop := context.WithCancel(context.WithoutCancel(ctx))

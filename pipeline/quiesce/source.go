@@ -82,13 +82,19 @@ func (s *Source) Reach(ctx context.Context) (Standing, error) {
 	return standing, err
 }
 
-// Commands are what Stop, Fence, Unfence and Start would do now, in this order.
-func (s *Source) Commands(ctx context.Context) ([]Command, error) {
+// find asks the source, and finds all services there.
+func (s *Source) find(ctx context.Context) (*survey, []target, error) {
 	now, err := s.Actions.ask(ctx, s.Runner)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	targets, err := s.Actions.targets(now)
+	return now, targets, err
+}
+
+// Commands are what Stop, Fence, Unfence and Start would do now, in this order.
+func (s *Source) Commands(ctx context.Context) ([]Command, error) {
+	now, targets, err := s.find(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -111,11 +117,7 @@ func (s *Source) Commands(ctx context.Context) ([]Command, error) {
 // Running names the services that run, and what of them is left: processes of
 // their programs, jobs that cron started.
 func (s *Source) Running(ctx context.Context) ([]string, error) {
-	now, err := s.Actions.ask(ctx, s.Runner)
-	if err != nil {
-		return nil, err
-	}
-	targets, err := s.Actions.targets(now)
+	now, targets, err := s.find(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -125,11 +127,8 @@ func (s *Source) Running(ctx context.Context) ([]string, error) {
 // Stop stops the services, one tier after the other, and returns when nothing of
 // them runs. What did not run before is not marked to be started.
 func (s *Source) Stop(ctx context.Context) error {
-	now, err := s.Actions.ask(ctx, s.Runner)
+	now, _, err := s.find(ctx)
 	if err != nil {
-		return err
-	}
-	if _, err := s.Actions.targets(now); err != nil {
 		return err
 	}
 	for _, tier := range profile.Tiers() {
@@ -203,11 +202,7 @@ const pause = 300 * time.Millisecond
 // Fence keeps the services from being started by anybody, also at a boot. It stops
 // nothing.
 func (s *Source) Fence(ctx context.Context) error {
-	now, err := s.Actions.ask(ctx, s.Runner)
-	if err != nil {
-		return err
-	}
-	targets, err := s.Actions.targets(now)
+	now, targets, err := s.find(ctx)
 	if err != nil || len(targets) == 0 {
 		return err
 	}

@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/hotbackup"
 )
 
 func TestAdmit(t *testing.T) {
@@ -88,6 +90,44 @@ func TestDatabases(t *testing.T) {
 			if err != nil && !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: no word of %q: %v", tt.name, want, err)
 			}
+		}
+	}
+}
+
+// TestBackups admits a database that runs when its own means can copy it, and says
+// otherwise why not, with what helps.
+func TestBackups(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "dump.rdb"), []byte("REDIS0003"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	plan := handoff.Plan{Databases: []handoff.Database{{Volume: "redis", Root: "/", Path: "/", Engine: "redis", Unit: "redis.service", Backup: "BGSAVE"}}}
+	unreachable := errors.New("no route")
+	for _, tt := range []struct {
+		name    string
+		options Options
+		said    error
+		want    []string // words of the block; none: it is admitted
+	}{
+		{"not granted", Options{}, nil, []string{"have BGSAVE copy it while it runs: statelift run SOURCE --quiesce"}},
+		{"granted", Options{Backup: true}, nil, nil},
+		{"held and granted", Options{Backup: true, Hold: true}, nil, nil},
+		{"refused", Options{Backup: true}, &hotbackup.Refusal{Tool: "BGSAVE", Why: "it is not there", Remedy: "install redis-tools"}, []string{"it is not there", "- install redis-tools", "--hold"}},
+		{"unreachable", Options{Backup: true}, unreachable, []string{"no route"}},
+	} {
+		ask := func(context.Context, handoff.Database) error { return tt.said }
+		_, err := New(tt.options).WithBackups(ask).Run(t.Context(), nil, plan, handoff.Target{}, handoff.Source{Root: root})
+		blocked := (*pipeline.Blocked)(nil)
+		if (err == nil) != (len(tt.want) == 0) || err != nil && errors.As(err, &blocked) == errors.Is(err, unreachable) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		for _, w := range tt.want {
+			if err != nil && !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: no word of %q: %v", tt.name, w, err)
+			}
+		}
+		if tt.options.Backup && err != nil && strings.Contains(err.Error(), "run SOURCE --quiesce") {
+			t.Errorf("%s: what was granted is a choice: %v", tt.name, err)
 		}
 	}
 }
