@@ -84,43 +84,74 @@ func (w *Warmer) one(ctx context.Context, wl handoff.Workload) (r Result, err er
 	if err != nil {
 		return r, err
 	}
-	for range 2 {
-		began := time.Now()
-		r.Err = w.try(ctx, wl, object)
-		r.Took = time.Since(began)
-		if err := w.Runner.Owner.Remove(context.WithoutCancel(ctx), cluster.RefOf(object)); err != nil {
+	if err := w.try(ctx, wl, object, &r); err != nil {
+		return r, err
+	}
+	if errors.Is(r.Err, errEnded) {
+		// An image without a shell: those after it were never asked for.
+		if err := sideBySide(object); err != nil {
 			return r, err
 		}
-		if ctx.Err() != nil {
-			return r, ctx.Err()
+		if err := w.try(ctx, wl, object, &r); err != nil {
+			return r, err
 		}
-		if r.Err != nil || r.Took < pulled || r.Pulled > 0 || w.Known {
-			break
-		}
-		r.Pulled = r.Took
 	}
-	return r, nil
+	if r.Err != nil || r.Took < pulled || w.Known {
+		return r, nil
+	}
+	r.Pulled = r.Took
+	return r, w.try(ctx, wl, object, &r)
 }
 
-// try runs the Job once. That its containers ended badly is no fault: an image may
-// lack a shell, and is on the node all the same.
-func (w *Warmer) try(ctx context.Context, wl handoff.Workload, object *unstructured.Unstructured) error {
+// errEnded is a Pod that was started and ended before all of its images had come.
+var errEnded = errors.New("a container ended badly")
+
+// try runs the Job once, and removes it. Its error is not about the workload.
+func (w *Warmer) try(ctx context.Context, wl handoff.Workload, object *unstructured.Unstructured, r *Result) error {
+	began := time.Now()
+	r.Err = w.run(ctx, wl, object)
+	r.Took = time.Since(began)
+	return errors.Join(w.Runner.Owner.Remove(context.WithoutCancel(ctx), cluster.RefOf(object)), ctx.Err())
+}
+
+// run is nil also when containers ended badly, as those do whose image lacks a
+// shell: all images are on the node.
+func (w *Warmer) run(ctx context.Context, wl handoff.Workload, object *unstructured.Unstructured) error {
 	_, err := w.Runner.Complete(ctx, copyjob.Job{Object: object, Volume: "warm-" + wl.Name, Brief: true})
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	pods, listErr := w.Runner.Cluster.Pods(ctx, map[string]string{batchv1.JobNameLabel: object.GetName()})
-	if listErr == nil && slices.ContainsFunc(pods, began) {
-		w.Runner.Log.Debug("a container that was to end at once did not end well", "workload", wl.Name, "because", err)
-		return nil
+	if listErr != nil {
+		return errors.Join(err, listErr)
 	}
-	return errors.Join(err, listErr)
+	for _, p := range pods {
+		list := slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses)
+		lacks := func(s corev1.ContainerStatus) bool { return s.ImageID == "" }
+		switch {
+		case !slices.ContainsFunc(list, func(s corev1.ContainerStatus) bool { return s.State.Terminated != nil }):
+		case slices.ContainsFunc(list, lacks):
+			return fmt.Errorf("%w: %w", errEnded, err)
+		default:
+			return nil
+		}
+	}
+	return err
 }
 
-// began reports whether every image of a Pod is on its node.
-func began(p corev1.Pod) bool {
-	list := slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses)
-	return len(list) > 0 && !slices.ContainsFunc(list, func(s corev1.ContainerStatus) bool { return s.ImageID == "" })
+// sideBySide makes all containers of a Job such that none waits for another.
+func sideBySide(job *unstructured.Unstructured) error {
+	path := []string{"spec", "template", "spec"}
+	first, _, err := unstructured.NestedSlice(job.Object, append(path, "initContainers")...)
+	if err != nil {
+		return err
+	}
+	main, _, err := unstructured.NestedSlice(job.Object, append(path, "containers")...)
+	if err != nil {
+		return err
+	}
+	unstructured.RemoveNestedField(job.Object, append(path, "initContainers")...)
+	return unstructured.SetNestedSlice(job.Object, slices.Concat(first, main), append(path, "containers")...)
 }
 
 // job is what a Pod of the workload is, but for all that it does.
