@@ -63,9 +63,17 @@ func Open(ctx context.Context, spec string, o Options) (Store, error) {
 		return nil, err
 	}
 	if s.Dir != "" {
-		return OpenDir(s.Dir)
+		return opened(OpenDir(s.Dir))
 	}
-	return OpenS3(ctx, s, o)
+	return opened(OpenS3(ctx, s, o))
+}
+
+// opened leaves no nil pointer in the interface, which callers compare with nil.
+func opened[S Store](s S, err error) (Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // ParseSpec reads what a user gives as a store: a directory as a path or as
