@@ -124,7 +124,7 @@ func TestInterruptedCopiesEndTheSame(t *testing.T) {
 				cancels++
 			}
 		}
-		r, err := copier.Copy(t.Context(), openSeed(rt, layout), target, listing, copier.Options{Workers: 2})
+		r, err := copier.Copy(t.Context(), seedtest.Open(rt, layout), target, listing, copier.Options{Workers: 2})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -142,28 +142,12 @@ func TestInterruptedCopiesEndTheSame(t *testing.T) {
 	t.Logf("%d kills, %d cancels", kills, cancels)
 }
 
-func openSeed(t *rapid.T, layout string) *seed.Seed {
-	l, err := oci.Open(layout)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := seed.Find(l, "data")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := seed.Open(context.Background(), l, d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 // cancelled runs a copy and cancels it after so many bytes.
 func cancelled(t *rapid.T, layout, target, listing string, after int64) bool {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var n atomic.Int64
-	_, err := copier.Copy(ctx, openSeed(t, layout), target, listing, copier.Options{Workers: 2, Progress: func(k int64) {
+	_, err := copier.Copy(ctx, seedtest.Open(t, layout), target, listing, copier.Options{Workers: 2, Progress: func(k int64) {
 		if n.Add(k) > after {
 			cancel()
 		}

@@ -77,7 +77,7 @@ func TestShardsEndAsOneCopy(t *testing.T) {
 				kills.Add(1)
 			}
 		}
-		r, err := copier.Copy(t.Context(), openSeed(rt, layout), target, listing, copier.Options{Workers: 2})
+		r, err := copier.Copy(t.Context(), seedtest.Open(rt, layout), target, listing, copier.Options{Workers: 2})
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -86,8 +86,11 @@ func Build(t testing.TB, dir, layout string, o seed.Options) seed.Built {
 	return b
 }
 
-// Open opens the seed of the volume "data".
-func Open(t testing.TB, layout string) *seed.Seed {
+// Open opens the seed of the volume "data". A property test may open it, too.
+func Open(t interface {
+	Helper()
+	Fatal(...any)
+}, layout string) *seed.Seed {
 	t.Helper()
 	l, err := oci.Open(layout)
 	if err != nil {
@@ -97,7 +100,7 @@ func Open(t testing.TB, layout string) *seed.Seed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := seed.Open(t.Context(), l, d)
+	s, err := seed.Open(context.Background(), l, d)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,9 +15,10 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/statelift/statelift/fixtures/child"
 )
 
 // Server is a running S3 server on a loopback port. It has one bucket.
@@ -31,7 +32,7 @@ type Server struct {
 	t     testing.TB
 	root  string
 	cmd   *exec.Cmd
-	ended <-chan struct{}
+	ended <-chan error
 	log   *buffer
 }
 
@@ -82,31 +83,13 @@ func (s *Server) Restart() {
 	// By the environment: an argument would be seen by everyone on the machine.
 	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+s.Access, "ROOT_SECRET_KEY="+s.Secret)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var err error
-	if s.ended, err = start(s.cmd); err != nil {
+	if s.ended, err = child.Start(s.cmd); err != nil {
 		s.t.Fatalf("start the S3 server: %v", err)
 	}
 	if err := s.ready(); err != nil {
 		s.t.Fatalf("S3 server: %v\n%s", err, s.log)
 	}
-}
-
-// start returns a channel that closes when the program has ended. It keeps the
-// thread that Pdeathsig looks at: the program ends with its parent thread
-// (prctl(2)), and Go ends threads now and then.
-func start(cmd *exec.Cmd) (<-chan struct{}, error) {
-	started, ended := make(chan error), make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		defer close(ended)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			cmd.Wait()
-		}
-	}()
-	return ended, <-started
 }
 
 // Stop kills the server, as a power failure would. It may be started again.
