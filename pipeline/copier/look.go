@@ -1,7 +1,9 @@
 package copier
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"math"
 	"os"
 
@@ -35,6 +37,18 @@ func (r *reconciler) look(ctx context.Context, name, prior string, since int64) 
 	l.ctx = ctx
 	skip := func(p hostpath.Path) bool { return reservedPath(p) || r.lost && p == lostFound }
 	walk := tree.WalkOptions{Workers: r.options.Workers, Skip: skip}
+	if l.apart, err = r.newApart(); err != nil {
+		return err
+	}
+	defer l.apart.abort()
+	var lines *os.File
+	if r.mended {
+		if lines, err = os.OpenFile(r.file(linesName), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
+			return err
+		}
+		defer lines.Close()
+		l.lines = bufio.NewWriterSize(lines, 256<<10)
+	}
 	if err := tree.Walk(ctx, r.root, walk, l.note, l.see, l.add); err != nil {
 		return err
 	}
@@ -42,7 +56,27 @@ func (r *reconciler) look(ctx context.Context, name, prior string, since int64) 
 		return err
 	}
 	r.carry = l.carry
-	return f.Close()
+	if l.lines != nil {
+		err = errors.Join(l.lines.Flush(), lines.Close())
+	}
+	return errors.Join(err, l.apart.end(), f.Close())
+}
+
+// linesName is the file with the listing as text, which is written beside when
+// the look is likely the last one.
+const linesName = "lines"
+
+// write writes down one path, and beside it what of it may have to be mended.
+func (l *looker) write(i *snapshot.Item) error {
+	if err := l.out.Add(i); err != nil {
+		return err
+	}
+	if l.lines != nil {
+		if _, err := l.lines.Write(i.Line()); err != nil {
+			return err
+		}
+	}
+	return l.apart.found(i)
 }
 
 type looker struct {
@@ -54,6 +88,8 @@ type looker struct {
 	hashers []*tree.Hasher
 	links   tree.Links
 	at      *place
+	apart   *apart
+	lines   *bufio.Writer // nil for a look that is not the last one
 	touched hostpath.Path // a directory whose content may have been moved here
 	carry   carried
 }
@@ -133,7 +169,7 @@ func (l *looker) add(s sight) error {
 	if s.carried == nil {
 		s.Link = link
 		item := snapshot.Of(s.Record, nil)
-		return l.out.Add(&item)
+		return l.write(&item)
 	}
 	item := *s.carried
 	item.Ctime, item.Ino, item.Nlink = s.Ctime, s.Ino, s.Nlink
@@ -149,7 +185,7 @@ func (l *looker) add(s sight) error {
 		l.carry.files++
 		l.carry.bytes += s.Size
 	}
-	return l.out.Add(&item)
+	return l.write(&item)
 }
 
 // again reads what looked untouched, but may have come here with its directory.

@@ -1,7 +1,6 @@
 package copier
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -71,7 +70,7 @@ func (r *reconciler) mend(ctx context.Context, fresh bool) (more bool, err error
 	}
 	defer m.stage.Close()
 	for _, step := range []func(context.Context) error{
-		m.reduce, m.claim, m.ask, m.recover, m.move, m.duplicate, m.fetch, m.patch, m.remove, m.place, m.unstage, m.dressDirs,
+		m.claim, m.ask, m.recover, m.move, m.duplicate, m.fetch, m.patch, m.remove, m.place, m.unstage, m.dressDirs,
 	} {
 		if err := step(ctx); err != nil {
 			return false, err
@@ -93,42 +92,6 @@ func alongside(ctx context.Context, a, b string, each func(a, b *snapshot.Item) 
 		}
 		return each(ia, ib)
 	})
-}
-
-// reduce picks from the lists what may make a difference: paths that are not
-// alike, all directories, since changes in them spoil their times, and all paths
-// of inodes that have several.
-func (m *mender) reduce(ctx context.Context) error {
-	want, err := m.newList("want")
-	if err != nil {
-		return err
-	}
-	defer want.file.Close()
-	have, err := m.newList("have")
-	if err != nil {
-		return err
-	}
-	defer have.file.Close()
-	err = alongside(ctx, m.file("wanted"), m.found, func(w, h *snapshot.Item) error {
-		if w != nil && h != nil && w.Type() != tree.Directory && h.Nlink < 2 && bytes.Equal(w.Line(), h.Line()) {
-			return nil
-		}
-		if w != nil {
-			if err := want.Add(w); err != nil {
-				return err
-			}
-		}
-		if h != nil {
-			return have.Add(h)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	_, err = want.close()
-	_, herr := have.close()
-	return errors.Join(err, herr)
 }
 
 // isFile reports whether the item is a file by its first path.
@@ -304,9 +267,14 @@ func (m *mender) duplicate(ctx context.Context) error {
 	if !m.open() {
 		return nil
 	}
-	return alongside(ctx, m.file("wanted"), m.found, func(_, have *snapshot.Item) error {
-		if !isFile(have) {
-			return nil
+	found, err := snapshot.OpenFile(m.found)
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	_, err = found.UpTo("", func(have *snapshot.Item) error {
+		if !isFile(have) || ctx.Err() != nil {
+			return ctx.Err()
 		}
 		sum, n, steps := m.asked(have.Sum())
 		if n == nil {
@@ -326,6 +294,7 @@ func (m *mender) duplicate(ctx context.Context) error {
 		n.staged, n.steps = true, steps
 		return nil
 	})
+	return err
 }
 
 // open reports whether any need is.

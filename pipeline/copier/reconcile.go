@@ -145,7 +145,9 @@ func newReconciler(w Wanted, dir, listing string, o Options) (_ *reconciler, don
 		return nil, nil, err
 	}
 	r := &reconciler{wanted: w, root: root, options: o, known: &known{}}
-	if r.temp, err = os.MkdirTemp(filepath.Dir(listing), ".reconcile-"); err != nil {
+	// Always of the same name, so that what a kill left is gone now.
+	r.temp = filepath.Join(filepath.Dir(listing), ".reconcile-"+filepath.Base(listing))
+	if err = errors.Join(os.RemoveAll(r.temp), os.Mkdir(r.temp, 0o700)); err != nil {
 		root.Close()
 		return nil, nil, err
 	}
@@ -169,6 +171,7 @@ type reconciler struct {
 	carry  carried
 	found  string // file with the snapshot of the last look
 	marked int64
+	mended bool // so that the last look wrote the listing, too
 }
 
 // carried counts what was not read.
@@ -209,14 +212,37 @@ func (r *reconciler) run(ctx context.Context, listing string) (handoff.Receipt, 
 		if err != nil {
 			return handoff.Receipt{}, err
 		}
+		r.mended = true
 		if !more {
 			tried++
 		}
+	}
+	if err := r.tidy(); err != nil {
+		return handoff.Receipt{}, err
 	}
 	if err := unix.Syncfs(int(r.root.Fd())); err != nil {
 		return handoff.Receipt{}, fmt.Errorf("flush: %w", err)
 	}
 	return r.receipt(ctx, listing)
+}
+
+// tidy removes the lists that are not needed any more, before everything is
+// flushed: they may be on the same file system, and are not worth writing.
+func (r *reconciler) tidy() error {
+	list, err := os.ReadDir(r.temp)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		name := r.file(e.Name())
+		if name == r.found || e.Name() == linesName || name == r.file("wanted") && r.got.Digest != r.tree.Digest {
+			continue
+		}
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lists writes down what is wanted and what was proved, without what is not
@@ -303,6 +329,22 @@ func (r *reconciler) ours() error {
 	return err
 }
 
+// list puts the listing of what was found the last time to its place.
+func (r *reconciler) list(listing string) error {
+	if r.mended {
+		return os.Rename(r.file(linesName), listing)
+	}
+	return replace(listing, func(w io.Writer) error {
+		lines, err := snapshot.Lines(r.found)
+		if err != nil {
+			return err
+		}
+		defer lines.Close()
+		_, err = io.Copy(w, lines)
+		return err
+	})
+}
+
 // receipt says what was found.
 func (r *reconciler) receipt(ctx context.Context, listing string) (handoff.Receipt, error) {
 	notCompared := slices.Clone(r.options.NotCompared)
@@ -317,16 +359,7 @@ func (r *reconciler) receipt(ctx context.Context, listing string) (handoff.Recei
 		Differences: []handoff.Difference{}, NotCompared: notCompared,
 		Carried: r.carry.files, CarriedBytes: r.carry.bytes, Mark: r.marked,
 	}
-	err := replace(listing, func(w io.Writer) error {
-		lines, err := snapshot.Lines(r.found)
-		if err != nil {
-			return err
-		}
-		defer lines.Close()
-		_, err = io.Copy(w, lines)
-		return err
-	})
-	if err != nil || out.Proved {
+	if err := r.list(listing); err != nil || out.Proved {
 		return out, err
 	}
 	want, err := snapshot.Lines(r.file("wanted"))

@@ -24,32 +24,46 @@ type before struct {
 	moved              bool // it is not at that path any more
 }
 
-// remember collects from the last state the inodes that are in the list now: by
-// them renames are found, and the blocks of large files.
+func beforeOf(i *snapshot.Item) *before {
+	b := &before{ctime: i.Ctime, mtime: i.Mtime, size: i.Size, path: i.Path(), blocks: i.Blocks}
+	if i.Type() == tree.Regular {
+		b.sum = i.Sum()
+	}
+	return b
+}
+
+// meet notes an inode that is in the list now, and what it was, as far as the
+// walk can tell: an inode that was at that path and at no other one.
+func (m *maker) meet(s *seen) {
+	b, met := m.known[s.entry.Ino]
+	if b == nil && s.old != nil && s.old.Ino == s.entry.Ino && s.old.Nlink < 2 {
+		b = beforeOf(s.old)
+	}
+	if b != nil || !met {
+		m.known[s.entry.Ino] = b
+	}
+}
+
+// remember collects from the last state the inodes that are in the list now, and
+// were not met at their paths: by them renames are found, and the blocks of large
+// files.
 func (m *maker) remember() error {
-	m.known = map[uint64]*before{}
 	if !m.found {
 		return nil
 	}
-	if err := m.each(foundList, func(i *snapshot.Item) error {
-		if i.Flags&gone == 0 {
-			m.known[i.Ino] = nil
-		}
-		return nil
-	}); err != nil {
-		return err
+	elsewhere := false
+	for _, b := range m.known {
+		elsewhere = elsewhere || b == nil
 	}
-	if err := m.each(m.base.State, func(i *snapshot.Item) error {
-		if b, wanted := m.known[i.Ino]; wanted && b == nil {
-			b = &before{ctime: i.Ctime, mtime: i.Mtime, size: i.Size, path: i.Path(), blocks: i.Blocks}
-			if i.Type() == tree.Regular {
-				b.sum = i.Sum()
+	if elsewhere {
+		if err := m.each(m.base.State, func(i *snapshot.Item) error {
+			if b, wanted := m.known[i.Ino]; wanted && b == nil {
+				m.known[i.Ino] = beforeOf(i)
 			}
-			m.known[i.Ino] = b
+			return nil
+		}); err != nil {
+			return err
 		}
-		return nil
-	}); err != nil {
-		return err
 	}
 	moved := func(i *snapshot.Item) error {
 		if b := m.known[i.Ino]; b != nil && b.path == i.Path() {
@@ -138,10 +152,12 @@ type decider struct {
 // priorOf is what the content of a file may be like: that of its inode, or, when
 // a new one took its place, that of its path.
 func (d *decider) priorOf(r *tree.Record) (*before, error) {
+	if k := d.known[r.Ino]; k != nil {
+		return k, nil
+	}
 	at, err := d.old.UpTo(r.Path, nil)
-	k := d.known[r.Ino]
-	if err != nil || k != nil || at == nil || at.Type() != tree.Regular {
-		return k, err
+	if err != nil || at == nil || at.Type() != tree.Regular {
+		return nil, err
 	}
 	return &before{size: at.Size, sum: at.Sum(), path: at.Path(), blocks: at.Blocks}, nil
 }

@@ -87,10 +87,16 @@ func (l *lift) applyOptions(target string, proof delta.Proof) delta.ApplyOptions
 // apply brings the target up to date, with the proof of the last time.
 func (l *lift) apply(target string) handoff.Receipt {
 	l.t.Helper()
-	r, err := delta.Apply(l.t.Context(), l.applyOptions(target, delta.ProofOf(l.receipt)))
+	o := l.applyOptions(target, delta.ProofOf(l.receipt))
+	r, err := delta.Apply(l.t.Context(), o)
 	l.ok(err)
 	if !r.Proved {
 		l.t.Fatalf("not proved: %d differences: %+v", r.DifferenceCount, r.Differences[:min(len(r.Differences), 10)])
+	}
+	// The listing is what the receipt says, and nothing else is left beside it.
+	want := r.ListingSHA + "  listing\nlisting\n"
+	if got := sh.Run(l.t, filepath.Dir(o.Listing), "sha256sum listing; ls -A"); got != want {
+		l.t.Errorf("beside the listing: %s, want %s", got, want)
 	}
 	l.receipt = r
 	return r

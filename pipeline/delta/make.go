@@ -80,7 +80,7 @@ type maker struct {
 }
 
 func newMaker(o MakeOptions) (*maker, error) {
-	m := &maker{MakeOptions: o, patches: map[hostpath.Path]*Patch{}}
+	m := &maker{MakeOptions: o, known: map[uint64]*before{}, patches: map[hostpath.Path]*Patch{}}
 	m.Workers = max(o.Workers, 1)
 	var err error
 	if m.base, err = ReadBase(o.Dir); err != nil {
@@ -154,6 +154,7 @@ func (m *maker) find(ctx context.Context) (changed bool, err error) {
 		m.round.Looked++
 		switch {
 		case s.state == differs:
+			m.meet(&s)
 			item := snapshot.Of(tree.Record{Entry: s.entry}, nil)
 			return found.add(&item)
 		case s.state == vanished && s.old != nil:
