@@ -61,6 +61,8 @@ var decided = map[string]struct{ without, with string }{
 	"workloads.server.user":         {outside("database, server: {host: db.example.org, user: admin, passwordEnv: A}"), outside("database, server: {host: db.example.org, user: root, passwordEnv: A}")},
 	"workloads.server.passwordEnv":  {outside("database, server: {host: db.example.org, user: admin, passwordEnv: A}"), outside("database, server: {host: db.example.org, user: admin, passwordEnv: B}")},
 	"workloads.server.passwordFile": {outside("database, server: {host: db.example.org, user: admin, passwordEnv: A}"), outside("database, server: {host: db.example.org, user: admin, passwordFile: /root/password}")},
+	"workloads.server.tls":          {outside("database, server: {host: db.example.org, user: admin, passwordEnv: A}"), outside("database, server: {host: db.example.org, user: admin, passwordEnv: A, tls: require}")},
+	"workloads.server.caFile":       {outside("database, server: {host: db.example.org, user: admin, passwordEnv: A, tls: verify, caFile: /etc/ca.pem}"), outside("database, server: {host: db.example.org, user: admin, passwordEnv: A, tls: verify, caFile: /etc/other.pem}")},
 	"workloads.directories":         {"", "workloads: [{name: a, units: [tinyd.service], externalize: objects, directories: [/var/lib/tinyd/files]}]"},
 	"workloads.readOnly":            {"workloads: [{name: a, units: [tinyd.service], externalize: objects, directories: [/var/lib/tinyd/files]}]", "workloads: [{name: a, units: [tinyd.service], externalize: objects, directories: [/var/lib/tinyd/files], readOnly: true}]"},
 	"volumes.consistent":            {"", "volumes: [{path: /var/lib/mysql, consistent: snapshot}]"},

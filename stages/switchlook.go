@@ -62,6 +62,11 @@ func (c checks) beyond(ctx context.Context, w handoff.Workload) (string, error) 
 		}
 	}
 	detail := fmt.Sprintf("%s %s answers %s in the cluster", w.External.Engine, at.To, w.External.User)
+	if at.TLS != "" {
+		detail += ", encrypted (" + at.TLS + ")"
+	} else {
+		detail += ", not encrypted"
+	}
 	if len(at.Others) > 0 {
 		detail += "; of others it has " + strings.Join(at.Others, ", ")
 	}

@@ -19,9 +19,9 @@ import (
 
 // transferOptions are the flags of transfer.
 type transferOptions struct {
-	order, source, password, scratch, programTo string
-	look                                        bool
-	command                                     []string
+	order, source, password, ca, scratch, programTo string
+	look                                            bool
+	command                                         []string
 }
 
 func newTransfer(g *globals) *cobra.Command {
@@ -51,6 +51,7 @@ restored and nobody has written to since. Standard output has a line
 	f.StringVar(&o.order, "order", "", "what to move where (handoff.Transfer)")
 	f.StringVar(&o.source, "source", "", "which state of the volumes this is")
 	f.StringVar(&o.password, "password", "", "file with the password of the administrator there")
+	f.StringVar(&o.ca, "ca", "", "file with the certificates by which the server there is known")
 	f.StringVar(&o.scratch, "scratch", "", "directory for sockets and credentials, in memory")
 	f.BoolVar(&o.look, "look", false, "move nothing: tell how what was moved stands there, as \"standing: {JSON}\"")
 	f.StringVar(&o.programTo, "program-to", "", "only put this program into that directory, for a container of another image")
@@ -70,7 +71,7 @@ func (g *globals) transfer(ctx context.Context, o transferOptions) error {
 	if err != nil {
 		return &pipeline.InputError{What: "--password", Err: err}
 	}
-	how := transfer.Options{Password: strings.TrimRight(string(password), "\r\n"), Scratch: o.scratch, Log: g.logger(g.err)}
+	how := transfer.Options{Password: strings.TrimRight(string(password), "\r\n"), CA: o.ca, Scratch: o.scratch, Log: g.logger(g.err)}
 	if o.look {
 		standing, err := transfer.Look(ctx, order, how)
 		if err != nil {

@@ -111,6 +111,11 @@ type Server struct {
 	User         string `json:"user,omitempty"`
 	PasswordEnv  string `json:"passwordEnv,omitempty"`
 	PasswordFile string `json:"passwordFile,omitempty"`
+	// TLS says how the dump travels there: disable, not encrypted; require,
+	// encrypted; verify, encrypted to a server that proves by CAFile (absolute, PEM,
+	// where statelift runs) that it is Host. Without it the engine's programs decide.
+	TLS    string `json:"tls,omitempty"`
+	CAFile string `json:"caFile,omitempty"`
 }
 
 // Volume adjusts the volume at a path.

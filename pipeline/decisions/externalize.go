@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 )
 
@@ -76,6 +77,19 @@ func (c *checker) server(w Workload) {
 		c.fault(w.Line, "workload %s: server: passwordFile is no absolute path", w.Name)
 	case slices.Contains(s.Databases, "") || strings.ContainsFunc(s.User+strings.Join(s.Databases, ""), func(r rune) bool { return r < ' ' }):
 		c.fault(w.Line, "workload %s: server: a name is empty or holds a control character", w.Name)
+	}
+	c.encryption(w)
+}
+
+func (c *checker) encryption(w Workload) {
+	s := w.Server
+	switch {
+	case !slices.Contains([]string{"", handoff.TLSDisable, handoff.TLSRequire, handoff.TLSVerify}, s.TLS):
+		c.fault(w.Line, "workload %s: server: unknown tls %q (disable, require, verify)", w.Name, s.TLS)
+	case (s.TLS == handoff.TLSVerify) != (s.CAFile != ""):
+		c.fault(w.Line, "workload %s: server: tls: verify wants a caFile with the certificates (PEM) that the server's is signed by, and only it does", w.Name)
+	case s.CAFile != "" && !filepath.IsAbs(s.CAFile):
+		c.fault(w.Line, "workload %s: server: caFile is no absolute path", w.Name)
 	}
 }
 

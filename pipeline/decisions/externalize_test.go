@@ -15,7 +15,7 @@ func TestExternalize(t *testing.T) {
 - name: database
   units: [mariadb.service]
   externalize: database
-  server: {host: db.example.org, port: 3307, databases: [wordpress], user: admin, passwordEnv: DB_ADMIN}
+  server: {host: db.example.org, port: 3307, databases: [wordpress], user: admin, passwordEnv: DB_ADMIN, tls: verify, caFile: /etc/ca.pem}
 - name: web
   units: [apache2.service]
   externalize: objects
@@ -28,7 +28,7 @@ func TestExternalize(t *testing.T) {
 	want := []decisions.Workload{
 		{
 			Name: "database", Units: []string{"mariadb.service"}, Externalize: "database", Line: 2,
-			Server: decisions.Server{Host: "db.example.org", Port: 3307, Databases: []string{"wordpress"}, User: "admin", PasswordEnv: "DB_ADMIN"},
+			Server: decisions.Server{Host: "db.example.org", Port: 3307, Databases: []string{"wordpress"}, User: "admin", PasswordEnv: "DB_ADMIN", TLS: "verify", CAFile: "/etc/ca.pem"},
 		},
 		{Name: "web", Units: []string{"apache2.service"}, Externalize: "objects", Directories: []hostpath.Path{"/srv/media"}, ReadOnly: true, Line: 6},
 	}
@@ -53,6 +53,11 @@ func TestExternalizeRefused(t *testing.T) {
 		"externalize: database\n  server: {host: db, port: 70000, user: a, passwordEnv: B}": "no port 70000",
 		"externalize: database\n  kind: Deployment\n  server: {" + server + "}":             "no Pods",
 		"externalize: database\n  directories: [/srv]\n  server: {" + server + "}":          "for externalize: objects",
+		"externalize: database\n  server: {" + server + ", tls: maybe}":                     "unknown tls",
+		"externalize: database\n  server: {" + server + ", tls: off}":                       "tls",
+		"externalize: database\n  server: {" + server + ", tls: verify}":                    "wants a caFile",
+		"externalize: database\n  server: {" + server + ", tls: require, caFile: /ca.pem}":  "only it does",
+		"externalize: database\n  server: {" + server + ", tls: verify, caFile: ca.pem}":    "caFile is no absolute path",
 		"externalize: objects":                                                    "wants directories",
 		"externalize: objects\n  directories: [/srv, /srv/a]":                     "in each other",
 		"externalize: objects\n  directories: [/srv]\n  server: {" + server + "}": "for externalize: database",

@@ -71,6 +71,8 @@ const template = `# Your decisions about this lift. statelift reads this file an
 #     databases: [shop]       # by default all
 #     user: admin
 #     passwordEnv: DB_ADMIN_PASSWORD
+#     tls: verify             # or require, disable: how the dump travels
+#     caFile: /etc/ssl/certs/db-ca.pem
 # - name: archive
 #   units: [mysql.service]
 #   externalize: database

@@ -20,6 +20,11 @@ type External struct {
 	User         string `json:"user"`
 	PasswordEnv  string `json:"passwordEnv,omitempty"`
 	PasswordFile string `json:"passwordFile,omitempty"`
+	// TLS is how the transfer goes there: TLSDisable, TLSRequire, TLSVerify; "" is as
+	// the engine's programs do by themselves. CAFile is a file, of whoever runs
+	// statelift, with the certificates (PEM) by which TLSVerify knows the server.
+	TLS    string `json:"tls,omitempty"`
+	CAFile string `json:"caFile,omitempty"`
 	// Accounts are those with which clients log in. Where the engine knows accounts
 	// by their hosts, they are known from Network, too.
 	Accounts []string `json:"accounts,omitempty"`
@@ -29,6 +34,13 @@ type External struct {
 	Command []string `json:"command"`
 	Why     string   `json:"why"`
 }
+
+// How a transfer goes to a server outside.
+const (
+	TLSDisable = "disable" // not encrypted
+	TLSRequire = "require" // encrypted, to whoever answers
+	TLSVerify  = "verify"  // encrypted, to a server that proves its name
+)
 
 // Transfer tells a Job what to move from the files of a server into another
 // server. It holds no credential.
@@ -45,13 +57,16 @@ type Transfer struct {
 // server: each table with the count of its rows and a checksum that does not
 // depend on their order, computed on both sides.
 type TransferReceipt struct {
-	Version   int             `json:"version"`
-	Workload  string          `json:"workload"`
-	Source    string          `json:"source"`
-	Engine    string          `json:"engine"`
-	Server    string          `json:"server"` // HOST:PORT
-	From      string          `json:"from"`   // version of the server that wrote the files
-	To        string          `json:"to"`     // version of the other one
+	Version  int    `json:"version"`
+	Workload string `json:"workload"`
+	Source   string `json:"source"`
+	Engine   string `json:"engine"`
+	Server   string `json:"server"` // HOST:PORT
+	From     string `json:"from"`   // version of the server that wrote the files
+	To       string `json:"to"`     // version of the other one
+	// TLS is the protocol that the other server says the transfer came by, "" for
+	// none.
+	TLS       string          `json:"tls,omitempty"`
 	Databases []DatabaseProof `json:"databases"`
 	Accounts  []string        `json:"accounts"` // moved: users and roles, with their grants
 	// Differences are what is not there as it was.
@@ -79,9 +94,10 @@ type DatabaseProof struct {
 type TransferStanding struct {
 	Version   int                `json:"version"`
 	Workload  string             `json:"workload"`
-	Source    string             `json:"source"` // what the question was called
-	Server    string             `json:"server"` // HOST:PORT
-	To        string             `json:"to"`     // version of that server
+	Source    string             `json:"source"`        // what the question was called
+	Server    string             `json:"server"`        // HOST:PORT
+	To        string             `json:"to"`            // version of that server
+	TLS       string             `json:"tls,omitempty"` // as that server says, "" for none
 	Databases []DatabaseStanding `json:"databases"`
 	// Others are the databases there that were not moved for this workload.
 	Others []string `json:"others,omitempty"`

@@ -35,6 +35,9 @@ func Look(ctx context.Context, order handoff.Transfer, o Options) (_ handoff.Tra
 	if out.To, err = m.version(ctx, beyond); err != nil {
 		return out, err
 	}
+	if out.TLS, err = encryption(ctx, m, order); err != nil {
+		return out, err
+	}
 	noted, err := m.noted(ctx)
 	if err != nil {
 		return out, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ type mariadb struct {
 	order    handoff.Transfer
 	dir      string
 	password string // of the administrator of the other server
+	ca       string
 	sql      string // the client program
 	dump     string
 	accounts []account // that move, as the server on the files has them
@@ -28,7 +30,7 @@ type mariadb struct {
 const ownAccount = "statelift_transfer"
 
 func newMariaDB(order handoff.Transfer, dir string, o Options) *mariadb {
-	return &mariadb{order: order, dir: dir, password: o.Password}
+	return &mariadb{order: order, dir: dir, password: o.Password, ca: o.CA}
 }
 
 // command has the server make an account for this process when it starts
@@ -41,6 +43,10 @@ func (m *mariadb) command() ([]string, error) {
 	if m.dump, err = m.find("mariadb-dump", "mysqldump"); err != nil {
 		return nil, err
 	}
+	encrypted, err := m.encrypted()
+	if err != nil {
+		return nil, err
+	}
 	own := password()
 	who := "'" + ownAccount + "'@'localhost'"
 	init := "CREATE USER IF NOT EXISTS " + who + " IDENTIFIED BY '" + own + "';\n" +
@@ -48,8 +54,47 @@ func (m *mariadb) command() ([]string, error) {
 		"GRANT ALL PRIVILEGES ON *.* TO " + who + " WITH GRANT OPTION;\n"
 	_, err1 := private(m.dir, "init.sql", init)
 	_, err2 := private(m.dir, "files.cnf", options("socket", filepath.Join(m.dir, "server.sock"), "user", ownAccount, "password", own))
-	_, err3 := private(m.dir, "beyond.cnf", options("protocol", "tcp", "host", m.order.Host, "port", fmt.Sprint(m.order.Port), "user", m.order.User, "password", m.password))
+	_, err3 := private(m.dir, "beyond.cnf", options(append(encrypted, "protocol", "tcp", "host", m.order.Host, "port", fmt.Sprint(m.order.Port), "user", m.order.User, "password", m.password)...))
 	return slices.Clone(m.order.Command), errors.Join(err1, err2, err3)
+}
+
+// encrypted are the options about TLS of the way to the other server. The programs
+// of MySQL have others than those of MariaDB.
+func (m *mariadb) encrypted() ([]string, error) {
+	if m.order.TLS == "" {
+		return nil, nil
+	}
+	version, err := exec.Command(m.sql, "--version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s --version: %w", m.sql, err)
+	}
+	return tlsOptions(m.order.TLS, m.ca, !strings.Contains(string(version), "MariaDB")), nil
+}
+
+func tlsOptions(mode, ca string, mysql bool) []string {
+	switch {
+	case mysql && mode == handoff.TLSDisable:
+		return []string{"ssl-mode", "DISABLED"}
+	case mysql && mode == handoff.TLSRequire:
+		return []string{"ssl-mode", "REQUIRED"}
+	case mysql:
+		return []string{"ssl-mode", "VERIFY_IDENTITY", "ssl-ca", ca}
+	case mode == handoff.TLSDisable:
+		return []string{"ssl", "0"}
+	case mode == handoff.TLSRequire:
+		// Since 11.4 the programs verify by themselves, by the system's authorities.
+		return []string{"ssl", "1", "ssl-verify-server-cert", "0"}
+	}
+	return []string{"ssl", "1", "ssl-ca", ca, "ssl-verify-server-cert", "1"}
+}
+
+// encryption is what the session's status says (Ssl_version).
+func (m *mariadb) encryption(ctx context.Context) (protocol string, err error) {
+	err = m.query(ctx, beyond, "SHOW SESSION STATUS LIKE 'Ssl_version';", func(c []string) error {
+		protocol = c[len(c)-1]
+		return nil
+	})
+	return protocol, err
 }
 
 // options is an option file (mariadb.com/docs/server, "Option file syntax").

@@ -19,6 +19,7 @@ type postgres struct {
 	order    handoff.Transfer
 	dir      string
 	password string // of the administrator of the other server
+	ca       string
 	psql     string
 	dump     string
 	told     []string
@@ -26,7 +27,7 @@ type postgres struct {
 }
 
 func newPostgres(order handoff.Transfer, dir string, o Options) *postgres {
-	return &postgres{order: order, dir: dir, password: o.Password}
+	return &postgres{order: order, dir: dir, password: o.Password, ca: o.CA}
 }
 
 // superuser is the one that the packages of the distributions make.
@@ -74,11 +75,23 @@ const pgSession = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c
 
 // environment leads the programs to a side (chapter 34.15).
 func (p *postgres) environment(s side, database string) []string {
-	env := []string{"PGDATABASE=" + database, "PGOPTIONS=" + pgSession, "PGCONNECT_TIMEOUT=10", "PGCLIENTENCODING=UTF8"}
+	env := []string{"PGDATABASE=" + database, "PGOPTIONS=" + pgSession, "PGCONNECT_TIMEOUT=10", "PGCLIENTENCODING=UTF8", "HOME=" + p.dir}
 	if s == files {
 		return append(env, "PGHOST="+p.dir, "PGPORT="+socketPort, "PGUSER="+superuser, "PGPASSFILE="+filepath.Join(p.dir, "none"))
 	}
-	return append(env, "PGHOST="+p.order.Host, fmt.Sprintf("PGPORT=%d", p.order.Port), "PGUSER="+p.order.User, "PGPASSFILE="+filepath.Join(p.dir, "beyond.pgpass"))
+	env = append(env, "PGHOST="+p.order.Host, fmt.Sprintf("PGPORT=%d", p.order.Port), "PGUSER="+p.order.User, "PGPASSFILE="+filepath.Join(p.dir, "beyond.pgpass"))
+	switch p.order.TLS {
+	case handoff.TLSDisable, handoff.TLSRequire:
+		env = append(env, "PGSSLMODE="+p.order.TLS)
+	case handoff.TLSVerify:
+		env = append(env, "PGSSLMODE=verify-full", "PGSSLROOTCERT="+p.ca)
+	}
+	return env
+}
+
+// encryption is what the server knows of this session (chapter 28.2.6).
+func (p *postgres) encryption(ctx context.Context) (string, error) {
+	return first(p.column(ctx, beyond, maintenance, "SELECT coalesce((SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl), '')"))
 }
 
 // socketPort is a part of the socket's name, see the profile's command.

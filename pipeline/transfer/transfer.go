@@ -20,6 +20,9 @@ import (
 type Options struct {
 	// Password is that of the administrator of the other server.
 	Password string
+	// CA is a file with the certificates (PEM) by which the other server is known,
+	// for [handoff.TLSVerify].
+	CA string
 	// Scratch is a directory for sockets and credentials; "" is that of the system.
 	Scratch string
 	Log     *slog.Logger
@@ -40,6 +43,8 @@ type engine interface {
 	// answers asks the server on the files.
 	answers(ctx context.Context) error
 	version(ctx context.Context, s side) (string, error)
+	// encryption is the protocol by which the other server is reached, "" for none.
+	encryption(ctx context.Context) (string, error)
 	databases(ctx context.Context, s side) ([]string, error)
 	// makeNotes makes the place of the marks, when there is none.
 	makeNotes(ctx context.Context) error
@@ -136,6 +141,16 @@ func Run(ctx context.Context, order handoff.Transfer, o Options) (_ handoff.Tran
 	return m.move(ctx)
 }
 
+// encryption asks the other server how it is reached; where that must be encrypted,
+// and old client programs took it for a wish, it is an error when it is not.
+func encryption(ctx context.Context, m engine, order handoff.Transfer) (string, error) {
+	protocol, err := m.encryption(ctx)
+	if err == nil && protocol == "" && (order.TLS == handoff.TLSRequire || order.TLS == handoff.TLSVerify) {
+		err = fmt.Errorf("the server at %s says that the connection is not encrypted, and tls: %s wants it", order.Host, order.TLS)
+	}
+	return protocol, err
+}
+
 func newEngine(order handoff.Transfer, dir string, o Options) (engine, error) {
 	switch order.Engine {
 	case "mariadb":
@@ -164,6 +179,9 @@ func (m *mover) move(ctx context.Context) (handoff.TransferReceipt, error) {
 		return m.receipt, err
 	}
 	if m.receipt.To, err = m.version(ctx, beyond); err != nil {
+		return m.receipt, err
+	}
+	if m.receipt.TLS, err = encryption(ctx, m.engine, m.order); err != nil {
 		return m.receipt, err
 	}
 	list, err := m.wanted(ctx)

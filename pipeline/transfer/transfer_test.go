@@ -10,9 +10,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/statelift/statelift/fixtures/outside"
 	"github.com/statelift/statelift/pipeline"
@@ -51,7 +53,7 @@ func inHost() error {
 	if err := json.Unmarshal(data, &order); err != nil {
 		return err
 	}
-	o := transfer.Options{Password: string(password), Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	o := transfer.Options{Password: string(password), CA: "/mnt/share/ca.pem", Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	if os.Getenv("TRANSFER_IN_HOST") == "look" {
 		at, err := transfer.Look(ctx, order, o)
 		return say(at, err)
@@ -103,7 +105,15 @@ func (j *job) program(t *testing.T, what string, into any) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"order.json": string(data), "password": j.server.Password} {
+	files := map[string]string{"order.json": string(data), "password": j.server.Password}
+	if j.server.CA != "" {
+		ca, err := os.ReadFile(j.server.CA)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files["ca.pem"] = string(ca)
+	}
+	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(share, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -113,7 +123,11 @@ func (j *job) program(t *testing.T, what string, into any) error {
 		exec setpriv --reuid `+j.user+` --regid `+j.user+` --init-groups /mnt/program`)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
+	seen := watchArguments(t, j.server.Password)
 	err = cmd.Run()
+	for _, line := range seen() {
+		t.Errorf("the password is in the arguments of a process: %q", line)
+	}
 	j.log = said.String()
 	if strings.Contains(j.log, j.server.Password) || strings.Contains(out.String(), j.server.Password) {
 		t.Error("the password is in the log")
@@ -136,6 +150,36 @@ func (j *job) want(t *testing.T) handoff.TransferReceipt {
 		t.Fatalf("%v\n%v\n%s", err, receipt.Differences, j.log)
 	}
 	return receipt
+}
+
+// watchArguments looks for a text in the arguments of all processes, until the
+// function that it returns is called, which tells where it was.
+func watchArguments(t *testing.T, text string) func() []string {
+	ctx, stop := context.WithCancel(t.Context())
+	found := make(chan []string, 1)
+	go func() {
+		var out []string
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			names, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is good
+			for _, name := range names {
+				data, err := os.ReadFile(name)
+				if line := string(data); err == nil && strings.Contains(line, text) && !slices.Contains(out, line) {
+					out = append(out, line)
+				}
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+		}
+		found <- out
+	}()
+	return func() []string {
+		stop()
+		return <-found
+	}
 }
 
 func rowsOf(r handoff.TransferReceipt, database, table string) int64 {

@@ -104,10 +104,14 @@ func (w *writer) transferSpec(wl handoff.Workload) batchv1.JobSpec {
 	main.Name = transferjob.Container
 	main.Ports, main.ReadinessProbe, main.LivenessProbe, main.StartupProbe = nil, nil, nil, nil
 	main.Command = []string{programAt + "/statelift"}
-	main.Args = append([]string{
+	main.Args = []string{
 		"transfer", "--order", escapeVariables(w.transferOrder(wl)), transferjob.SourceFlag, w.sourceOf(wl),
-		"--password", adminAt + "/" + transferjob.PasswordKey, "--scratch", scratchAt, "--",
-	}, wl.External.Command...)
+		"--password", adminAt + "/" + transferjob.PasswordKey, "--scratch", scratchAt,
+	}
+	if wl.External.CAFile != "" {
+		main.Args = append(main.Args, "--ca", adminAt+"/"+transferjob.CAKey)
+	}
+	main.Args = append(append(main.Args, "--"), wl.External.Command...)
 	main.VolumeMounts = append(main.VolumeMounts,
 		corev1.VolumeMount{Name: programVolume, MountPath: programAt, ReadOnly: true},
 		corev1.VolumeMount{Name: scratchVolume, MountPath: scratchAt},
@@ -134,7 +138,7 @@ func (w *writer) transferSpec(wl handoff.Workload) batchv1.JobSpec {
 // Kubernetes puts variables into it.
 func (w *writer) transferOrder(wl handoff.Workload) string {
 	order := handoff.Transfer{Plan: cmp.Or(w.plan.Into, "default") + "/" + w.plan.Name, Workload: wl.Name, External: *wl.External}
-	order.Command, order.PasswordEnv, order.PasswordFile = nil, "", ""
+	order.Command, order.PasswordEnv, order.PasswordFile, order.CAFile = nil, "", "", ""
 	data, err := json.Marshal(order)
 	if err != nil {
 		return "" // cannot happen: it is text

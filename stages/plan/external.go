@@ -41,6 +41,7 @@ func (p *planner) makeExternal(ctx context.Context, b *service, d decisions.Work
 	w.External = &handoff.External{
 		Engine: b.profile.Network.External.Engine, Host: d.Server.Host, Port: port, Databases: d.Server.Databases,
 		User: d.Server.User, PasswordEnv: d.Server.PasswordEnv, PasswordFile: d.Server.PasswordFile,
+		TLS: d.Server.TLS, CAFile: d.Server.CAFile,
 		Accounts: users, Command: b.socketOnly, Why: p.decisions.At(d.Line) + " says so",
 	}
 	if b.profile.Network.Accounts.Path != "" {
@@ -57,9 +58,27 @@ func (p *planner) makeExternal(ctx context.Context, b *service, d decisions.Work
 	at := net.JoinHostPort(d.Server.Host, strconv.Itoa(int(port)))
 	p.risk("medium", b.id, fmt.Sprintf("the databases of %s are moved by a dump to %s: that server's version, configuration and rules about who comes from where are not the host's", b.box.Name, at),
 		"take a server of the same major version, let the cluster's nodes in (PostgreSQL: pg_hba.conf), and compare its settings with "+b.box.Name+"'s")
+	p.openWay(b, d, at)
 	p.risk("low", b.id, fmt.Sprintf("the volumes of %s stay in the cluster with the files as they were copied", b.box.Name),
 		"when the other server is in use and backed up, remove the claims by hand")
 	return nil
+}
+
+// openWay says where the databases, or what clients ask of them, travel so that
+// others may read it.
+func (p *planner) openWay(b *service, d decisions.Workload, at string) {
+	const remedy = "say tls: verify and a caFile for the server in statelift.yaml, or have a network between that nobody else reads"
+	dump := "the dump of " + b.box.Name + ", with the accounts, travels to " + at
+	switch d.Server.TLS {
+	case "":
+		p.risk("medium", b.id, dump+" as the engine's programs and that server agree: nothing says that it is encrypted", remedy)
+	case handoff.TLSDisable:
+		p.risk("medium", b.id, dump+" without encryption: "+p.decisions.At(d.Line)+" says so", remedy)
+	case handoff.TLSRequire:
+		p.risk("low", b.id, dump+" encrypted, and the server there does not prove who it is", remedy)
+	}
+	p.risk("medium", b.id, "clients of "+b.box.Name+" reach "+at+" as their own configuration says, which is from where the database was beside them: it may not ask for encryption, and the server's certificate does not have the name "+p.plan.ObjectName(d.Name)+" by which they call it",
+		"set it in their configuration (WordPress: MYSQL_CLIENT_FLAGS; libpq: sslmode), or have a network between that nobody else reads")
 }
 
 // noWayOut says why the databases of a service cannot be moved.

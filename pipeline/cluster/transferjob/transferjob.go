@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,8 @@ const (
 	SourceFlag = "--source"
 	// PasswordKey is the administrator's password in the Secret.
 	PasswordKey = "password"
+	// CAKey are the certificates there by which the server outside is known.
+	CAKey = "ca"
 )
 
 // Part is the part of the plan's names for the Job and the Secret of a workload.
@@ -210,7 +213,13 @@ func (m *Mover) giveCredential(ctx context.Context, w handoff.Workload) error {
 	if err != nil {
 		return err
 	}
-	secret := copyjob.Secret(m.Plan, m.Runner.Cluster.Namespace, Part(w.Name), "Opaque", map[string]string{PasswordKey: password})
+	data := map[string]string{PasswordKey: password}
+	if w.External.CAFile != "" {
+		if data[CAKey], err = authorities(w.External.CAFile); err != nil {
+			return fmt.Errorf("workload %s: %w", w.Name, err)
+		}
+	}
+	secret := copyjob.Secret(m.Plan, m.Runner.Cluster.Namespace, Part(w.Name), "Opaque", data)
 	_, err = m.Runner.Owner.ApplyBriefly(ctx, secret)
 	return err
 }
@@ -253,6 +262,26 @@ func (m *Mover) password(e handoff.External) (string, error) {
 		return "", &pipeline.Blocked{Question: fmt.Sprintf("%s is longer than any password", e.PasswordFile), Where: e.PasswordFile}
 	}
 	return strings.TrimRight(string(data), "\r\n"), nil
+}
+
+// maxAuthorities is above the lists of all that there are.
+const maxAuthorities = 512 << 10
+
+// authorities reads the certificates by which the server outside is known.
+func authorities(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", &pipeline.Blocked{Question: fmt.Sprintf("the certificates by which the server is known are wanted in a file: %v", err), Where: name}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxAuthorities+1))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	if len(data) > maxAuthorities || !x509.NewCertPool().AppendCertsFromPEM(data) {
+		return "", &pipeline.Blocked{Question: name + " holds no certificates (PEM), by which the server is to be known", Where: name}
+	}
+	return string(data), nil
 }
 
 func (m *Mover) item(workload string) string {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/statelift/statelift/fixtures/outside"
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
 )
@@ -142,5 +143,32 @@ func TestWorkload(t *testing.T) {
 	m.Plan.Workloads[1].External = nil
 	if _, err := m.workload(manifest()); err == nil {
 		t.Error("a workload whose data are in the cluster is moved")
+	}
+}
+
+// The certificates by which a server is known are looked at before anything is sent.
+func TestAuthorities(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"none": "", "key": "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n", "long": strings.Repeat("x", maxAuthorities+1)} {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var blocked *pipeline.Blocked
+		if _, err := authorities(name); !errors.As(err, &blocked) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is taken: %v", name, err)
+		}
+	}
+	var blocked *pipeline.Blocked
+	if _, err := authorities(filepath.Join(dir, "absent")); !errors.As(err, &blocked) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	good := outside.Stranger(t)
+	want, err := os.ReadFile(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := authorities(good); err != nil || got != string(want) {
+		t.Errorf("%q, %v", got, err)
 	}
 }
