@@ -218,6 +218,8 @@ func TestAlteredBetweenCopyAndProof(t *testing.T) {
 	for _, alter := range []string{
 		`f=sparse/large; touch -r $f ../ref; printf x | dd of=$f bs=1 seek=5 conv=notrunc status=none; touch -r ../ref $f`,
 		`f=$(find . -type f -size +300k ! -path './sparse/*' | sort | head -1); touch -r $f ../ref; printf x | dd of=$f bs=1 seek=5 conv=notrunc status=none; touch -r ../ref $f`,
+		`f=files/text; touch -r $f ../ref; printf '\001' | dd of=$f bs=1 seek=5 conv=notrunc status=none; touch -r ../ref $f`,
+		`f=files/text; cp -p $f ../twin; printf '\001' | dd of=../twin bs=1 seek=5 conv=notrunc status=none; touch -r $f ../twin; mv ../twin $f`,
 		`f=$(find . -type f -size +300k ! -path './sparse/*' | sort | head -1); cp -p $f ../twin; printf x | dd of=../twin bs=1 seek=5 conv=notrunc status=none; touch -r $f ../twin; mv ../twin $f`,
 	} {
 		target := filepath.Join(t.TempDir(), "copy")

@@ -5,10 +5,10 @@
 // (openat(2), O_NOFOLLOW), and the seed's listing has each path once, in order,
 // below directories of its own only (see package seed).
 //
-// The proof reads every file back. A large one is read back close behind the
-// writing, part by part, while it is still in memory, and once more with the rest
-// only if its ctime says that somebody touched it since. (Whether it reached the
-// disk is what the flush says, not what is read.)
+// The proof reads every file back: right behind the writing, of a large one part by
+// part, while it is still in memory, and once more with the rest only if its ctime
+// says that somebody touched it since. (Whether it reached the disk is what the
+// flush says, not what is read.)
 //
 // # Interruptions
 //

@@ -2,8 +2,10 @@ package copier
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"sync"
@@ -44,7 +46,7 @@ func (f *filler) fill(ctx context.Context) error {
 	jobs := make(chan func(*worker) error)
 	for range f.workers {
 		group.Go(func() error {
-			w := &worker{filler: f, at: newPlace(f.root), buf: make([]byte, 256<<10)}
+			w := &worker{filler: f, at: newPlace(f.root), buf: make([]byte, 256<<10), sum: sha256.New()}
 			defer w.at.close()
 			for job := range jobs {
 				if err := job(w); err != nil {
@@ -121,6 +123,7 @@ type worker struct {
 	*filler
 	at  *place
 	buf []byte
+	sum hash.Hash
 }
 
 // mkdir makes a directory that nobody else can look into until it is finished.
@@ -201,7 +204,7 @@ func (w *worker) unit(ctx context.Context, u *seed.Filled) error {
 			return nil
 		}
 		written = append(written, i)
-		return w.file(&u.Records[i], content, isSparse(u, i))
+		return w.file(ctx, &u.Records[i], content, isSparse(u, i))
 	})
 	if err != nil && errors.Is(err, oci.ErrDamaged) || errors.Is(err, seed.ErrFormat) {
 		// Nothing of a pack with a wrong digest stays.
@@ -229,7 +232,7 @@ func isSparse(u *seed.Filled, i int) bool {
 const worthBeginning = 256 << 10
 
 // file writes a packed file.
-func (w *worker) file(r *tree.Record, content io.Reader, sparse bool) error {
+func (w *worker) file(ctx context.Context, r *tree.Record, content io.Reader, sparse bool) error {
 	fd, err := w.create(r)
 	if err != nil {
 		return err
@@ -247,5 +250,27 @@ func (w *worker) file(r *tree.Record, content io.Reader, sparse bool) error {
 			return pathError("truncate", r.Path, err)
 		}
 	}
-	return dress(fd, r)
+	if err := dress(fd, r); err != nil || !w.share.whole() {
+		return err // who does one share proves nothing
+	}
+	return w.readBack(ctx, fd, r)
+}
+
+// readBack reads a finished file back while the kernel still has it in memory: of
+// many small ones, which take a page each and an inode, a Pod's memory holds few
+// until the proof comes. One that is not what it should be is left to the proof,
+// which names it, and so is one that somebody touches from here on.
+func (w *worker) readBack(ctx context.Context, fd int, r *tree.Record) error {
+	as, err := knownAs(fd, r.Path)
+	if err != nil {
+		return err
+	}
+	w.sum.Reset()
+	if err := readBack(ctx, fd, Range{Raw: r.Size}, w.buf, w.sum); err != nil {
+		return pathError("read", r.Path, fmt.Errorf("back: %w", err))
+	}
+	if sum := [32]byte(w.sum.Sum(nil)); sum == r.SHA256 {
+		w.known.put(as, sum)
+	}
+	return nil
 }

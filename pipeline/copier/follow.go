@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
-	"io"
+	"hash/maphash"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -62,24 +62,11 @@ func (f *follower) wrote(ctx context.Context, file *largeFile, k int, buf []byte
 }
 
 func (f *follower) read(ctx context.Context, file *largeFile, size int64, buf []byte) error {
-	for size > 0 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := unix.Pread(file.fd, buf[:min(size, int64(len(buf)))], f.at)
-		if err == unix.EINTR {
-			continue
-		}
-		if err == nil && n == 0 {
-			err = io.ErrUnexpectedEOF
-		}
-		if err != nil {
-			return pathError("read", file.r.Path, fmt.Errorf("back: %w", err))
-		}
-		f.sum.Write(buf[:n])
-		f.at += int64(n)
-		size -= int64(n)
+	err := readBack(ctx, file.fd, Range{At: f.at, Raw: size}, buf, f.sum)
+	if err != nil {
+		return pathError("read", file.r.Path, fmt.Errorf("back: %w", err))
 	}
+	f.at += size
 	return nil
 }
 
@@ -91,45 +78,65 @@ func (f *follower) whole() (sum [32]byte, ok bool) {
 	return sum, f.next == len(f.there) && !f.busy
 }
 
-// known are the files that were read back, as they were then. It is safe for
+// known are the contents of files that were read back, each under a hash of what
+// the file was then. (Two files with one hash would get one content, which is the
+// wrong one for one of them: that spoils a proof, and makes none.) It is safe for
 // concurrent use.
 type known struct {
-	mu    sync.Mutex
-	files map[hostpath.Path]knownFile
+	mu   sync.Mutex
+	seed maphash.Seed
+	sums map[uint64][32]byte
 }
 
+// knownFile is what a file was: whatever happens to it changes its ctime
+// (inode(7)), which nobody can set.
 type knownFile struct {
+	path               hostpath.Path
 	dev, ino           uint64
 	size, mtime, ctime int64
-	sum                [32]byte
 }
 
-// maxKnown bounds what is remembered: some 20 MiB.
-const maxKnown = 100_000
+// maxKnown bounds what is remembered: some 60 MiB. What does not fit is read
+// once more by the proof.
+const maxKnown = 1_000_000
+
+// knownAs is what an open file is now.
+func knownAs(fd int, p hostpath.Path) (knownFile, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return knownFile{}, pathError("stat", p, err)
+	}
+	return knownFile{path: p, dev: st.Dev, ino: st.Ino, size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano()}, nil
+}
 
 // add remembers an open file that is finished.
 func (k *known) add(fd int, p hostpath.Path, sum [32]byte) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return pathError("stat", p, err)
+	as, err := knownAs(fd, p)
+	if err == nil {
+		k.put(as, sum)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.files == nil {
-		k.files = map[hostpath.Path]knownFile{}
-	}
-	if len(k.files) < maxKnown {
-		k.files[p] = knownFile{dev: st.Dev, ino: st.Ino, size: st.Size, mtime: st.Mtim.Nano(), ctime: st.Ctim.Nano(), sum: sum}
-	}
-	return nil
+	return err
 }
 
-// sumOf is for [tree.ReadOptions]: whatever happens to a file changes its ctime
-// (inode(7)), which nobody can set.
-func (k *known) sumOf(e tree.Entry) ([32]byte, bool) {
+func (k *known) put(as knownFile, sum [32]byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	f, ok := k.files[e.Path]
-	ok = ok && f.dev == e.Dev && f.ino == e.Ino && f.size == e.Size && f.mtime == e.Mtime && f.ctime == e.Ctime
-	return f.sum, ok
+	if k.sums == nil {
+		k.seed, k.sums = maphash.MakeSeed(), map[uint64][32]byte{}
+	}
+	if len(k.sums) < maxKnown {
+		k.sums[maphash.Comparable(k.seed, as)] = sum
+	}
+}
+
+// sumOf is for [tree.ReadOptions].
+func (k *known) sumOf(e tree.Entry) (sum [32]byte, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.sums == nil {
+		return sum, false
+	}
+	as := knownFile{path: e.Path, dev: e.Dev, ino: e.Ino, size: e.Size, mtime: e.Mtime, ctime: e.Ctime}
+	sum, ok = k.sums[maphash.Comparable(k.seed, as)]
+	return sum, ok
 }

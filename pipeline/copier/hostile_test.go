@@ -92,6 +92,9 @@ func TestHostileSeeds(t *testing.T) {
 		"one member too few": func(c seedtest.Craft, _ string) made {
 			return made{rootLine + fileLine("/a", "x") + fileLine("/b", "y"), one(3, c.Pack(tarOf(t, member{"a", "x"}))), nil}
 		},
+		"content of another sum": func(c seedtest.Craft, _ string) made {
+			return made{rootLine + fileLine("/a", "hello"), one(2, c.Pack(tarOf(t, member{"a", "jello"}))), nil}
+		},
 		"larger than the listing says": func(c seedtest.Craft, _ string) made {
 			return made{rootLine + fileLine("/a", "x"), one(2, c.Pack(tarOf(t, member{"a", strings.Repeat("x", 1<<20)}))), nil}
 		},

@@ -130,8 +130,14 @@ func tooLarge(err error, fd int) bool {
 // capabilities, an ACL changes the mode. Times come last, as the sign that all
 // is done.
 func dress(fd int, r *tree.Record) error {
-	if err := unix.Fchown(fd, int(r.UID), int(r.GID)); tolerate(err) != nil {
-		return pathError("chown", r.Path, err)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return pathError("stat", r.Path, err)
+	}
+	if st.Uid != r.UID || st.Gid != r.GID { // else it would be a change of the inode for nothing
+		if err := unix.Fchown(fd, int(r.UID), int(r.GID)); tolerate(err) != nil {
+			return pathError("chown", r.Path, err)
+		}
 	}
 	for _, x := range r.Xattrs {
 		if err := unix.Fsetxattr(fd, x.Name, x.Value, 0); tolerate(err) != nil && !tooLarge(err, fd) {
