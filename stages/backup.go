@@ -26,7 +26,7 @@ func askBackup(d Deps) admit.Ask {
 // backupTaker copies databases that run, on the source.
 func backupTaker(d Deps) func(*pipeline.Env) (seed.Taker, error) {
 	return func(env *pipeline.Env) (seed.Taker, error) {
-		runner, err := quiesce.OnSource(d.OnSource)
+		runner, err := onSource(*env, d.OnSource)
 		if err != nil {
 			return nil, err
 		}

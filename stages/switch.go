@@ -41,10 +41,14 @@ func Switch(ctx context.Context, d Deps, r *pipeline.Runner, o SwitchOptions) (*
 	if err != nil {
 		return nil, fmt.Errorf("there is no lift that could be switched to (statelift run --hold): %w", err)
 	}
-	f := &far{Deps: d, runner: r, plan: plan, watching: ctx}
+	j, err := journal{r.Env.Workspace}.Read()
+	if err != nil {
+		return nil, err
+	}
+	f := &far{Deps: d.at(j), runner: r, plan: plan, watching: ctx}
 	p := &SwitchParts{Options: o, Switcher: &cutover.Switcher{
 		Journal: journal{r.Env.Workspace}, Fence: f, Rounds: &rounder{far: f}, Checks: checks{far: f}, Lister: lister{f},
-		Log: r.Env.Log.With("stage", "switch"), Now: time.Now, Predict: f.predict,
+		Log: r.Env.Log.With("stage", "switch"), Now: time.Now, Predict: f.predict, Place: f.place,
 	}}
 	if !o.Quiesce {
 		return p, nil
@@ -56,7 +60,7 @@ func Switch(ctx context.Context, d Deps, r *pipeline.Runner, o SwitchOptions) (*
 	if p.Source.Actions, err = quiesce.For(plan, d.Profiles); err != nil {
 		return nil, err
 	}
-	if p.Source.Runner, err = quiesce.OnSource(o.OnSource); err != nil {
+	if p.Source.Runner, err = onSource(r.Env, o.OnSource); err != nil {
 		return nil, err
 	}
 	p.Switcher.Source = p.Source
@@ -120,6 +124,9 @@ func (f *far) fence(ctx context.Context) (*fence.Fence, error) {
 	env := f.env("deploy")
 	c, err := f.connect()
 	if err != nil {
+		return nil, err
+	}
+	if err := f.same(ctx, c); err != nil {
 		return nil, err
 	}
 	identity, err := env.Workspace.Identity()

@@ -18,6 +18,7 @@ import (
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/atomicfile"
 	"github.com/statelift/statelift/pipeline/decisions"
+	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/profile"
 	"github.com/statelift/statelift/pipeline/progress"
 	"github.com/statelift/statelift/pipeline/quiesce"
@@ -104,6 +105,12 @@ func (g *globals) open(ctx context.Context, req request) (_ *lift, err error) {
 		return nil, err
 	}
 	l.close = append(l.close, func() error { release(); return nil })
+	if req != (request{}) {
+		// It would be remembered before any command could refuse it.
+		if err := refuse(l.ws, handoff.GuardedPlan); err != nil {
+			return nil, err
+		}
+	}
 	if l.request, err = remember(l.ws, req); err != nil {
 		return nil, err
 	}

@@ -68,6 +68,9 @@ func (g *globals) plan(ctx context.Context, req request) (_ *planSummary, err er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := refuse(l.ws, handoff.GuardedPlan); err != nil {
+		return nil, err
+	}
 	if err := l.reach(ctx, ""); err != nil {
 		return nil, err
 	}

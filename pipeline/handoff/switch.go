@@ -12,6 +12,9 @@ import (
 type Switch struct {
 	State SwitchState `json:"state"`
 	Began time.Time   `json:"began"` // of this cutover
+	// Into is where the workloads are; nil when nothing says so. What goes on, or
+	// back, does it there, whatever the workspace and the kubeconfig say by then.
+	Into *SwitchPlace `json:"into,omitempty"`
 	// Stopped is when the first service of the source was told to stop, Ready when
 	// all workloads of the cluster were ready, Served when the first smoke check did
 	// well.
@@ -52,6 +55,15 @@ type Switch struct {
 	Failure string `json:"failure,omitempty"`
 	// Changes are what was written in the cluster, of a switch that came back.
 	Changes []VolumeChanges `json:"changes,omitempty"`
+}
+
+// SwitchPlace is a namespace of a cluster; all is "" in a rehearsal.
+type SwitchPlace struct {
+	Context   string `json:"context,omitempty"` // of the kubeconfig
+	Namespace string `json:"namespace,omitempty"`
+	// Cluster is the UID of the namespace kube-system, which no other cluster has, ""
+	// when it may not be read.
+	Cluster string `json:"cluster,omitempty"`
 }
 
 // SwitchState is how far a switch is. It is written before what it names is

@@ -51,6 +51,7 @@ type Guarded string
 
 // The commands.
 const (
+	GuardedPlan  Guarded = "plan"  // says anew what is lifted, and to where
 	GuardedRun   Guarded = "run"   // fills volumes and applies workloads
 	GuardedSync  Guarded = "sync"  // writes to volumes
 	GuardedClean Guarded = "clean" // removes what serves
@@ -63,6 +64,7 @@ func (s Switch) Refuse(c Guarded) error {
 		return nil
 	}
 	harm := map[Guarded]string{
+		GuardedPlan:  "another plan, or another place, would not be what the switch is of",
 		GuardedRun:   "run would fill volumes and apply workloads",
 		GuardedSync:  "sync would write into the volumes",
 		GuardedClean: "clean would remove what serves",

@@ -29,6 +29,11 @@ func (s *Switcher) begin(ctx context.Context, before handoff.Switch, o Options, 
 			return j, fmt.Errorf("the switch is not begun and nothing was stopped: %w", err)
 		}
 	}
+	into, err := s.Place(ctx)
+	if err != nil {
+		return j, err
+	}
+	j.Into = &into
 	p, err := s.Predict(basis)
 	if err != nil {
 		return j, err

@@ -95,6 +95,8 @@ type Switcher struct {
 	Rounds  Rounder
 	Checks  Checker
 	Lister  Lister
+	// Place says where the workloads are.
+	Place func(context.Context) (handoff.SwitchPlace, error)
 	// Predict completes the basis with what it knows of the rounds, and predicts.
 	Predict func(Basis) (Prediction, error)
 	Log     *slog.Logger

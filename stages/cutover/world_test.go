@@ -47,6 +47,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) switcher() *Switcher {
 	return &Switcher{
 		Journal: w, Source: w, Fence: fence{w}, Rounds: w, Checks: w, Lister: w, Log: slog.New(slog.DiscardHandler),
+		Place: func(context.Context) (handoff.SwitchPlace, error) { return handoff.SwitchPlace{Context: "c"}, nil },
 		Predict: func(b Basis) (Prediction, error) {
 			w.basis = b
 			return Prediction{Known: true, Downtime: 20 * time.Second, Steps: []handoff.SwitchCost{{Name: stepFinal, Took: 10 * time.Second, By: "four rounds"}}}, nil
