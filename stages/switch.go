@@ -184,6 +184,11 @@ func (f *far) Release(ctx context.Context) error {
 // lister lists what the cluster, or who had the volumes of a rehearsal, wrote.
 type lister struct{ *far }
 
+func (l lister) Kept() (bool, error) {
+	made, j, err := l.history()
+	return j.WrittenSince(made), err
+}
+
 func (l lister) List(ctx context.Context, archive string) ([]handoff.VolumeChanges, error) {
 	env := l.env("rollback")
 	found := &rollback.Lister{Workspace: env.Workspace, Plan: l.plan, Progress: env.Progress}

@@ -1,6 +1,7 @@
 package handoff
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/statelift/statelift/pipeline/hostpath"
@@ -84,6 +85,19 @@ const (
 	SwitchListing   SwitchState = "listing"   // the source serves; what the cluster wrote is being listed
 	SwitchReturned  SwitchState = "returned"  // the source serves
 )
+
+// UnmarshalText refuses a state that this statelift does not know: to take one for
+// the beginning would begin a second switch beside the first.
+func (s *SwitchState) UnmarshalText(text []byte) error {
+	state := SwitchState(text)
+	switch state {
+	case "", SwitchStopping, SwitchJudging, SwitchSyncing, SwitchReleasing, SwitchChecking, SwitchServing, SwitchAccepted,
+		SwitchHolding, SwitchStarting, SwitchListing, SwitchReturned:
+		*s = state
+		return nil
+	}
+	return fmt.Errorf("%.40q is no state of a switch that this statelift knows: go on with the version that wrote it", text)
+}
 
 // Side is one of the two places that could serve.
 type Side string

@@ -20,7 +20,7 @@ func (s Switch) Standing() string {
 	case SwitchAccepted:
 		return "the truth is in the cluster, which serves for good"
 	case SwitchHolding:
-		return "the truth is at the source, which is stopped; the way back was left while the cluster is being held: statelift rollback goes on"
+		return "the way back was left while the cluster is being held: until that is done the cluster may serve, and the source is stopped; then the truth is at the source: statelift rollback goes on"
 	case SwitchStarting:
 		return "the truth is at the source, which is being started; the cluster is held: statelift rollback goes on"
 	case SwitchListing:

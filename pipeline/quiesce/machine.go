@@ -90,6 +90,8 @@ func (o *onMachine) ask(ctx context.Context) error {
 	if o.asked {
 		return nil
 	}
+	ctx, end := bound(ctx, answerTime)
+	defer end()
 	out, err := o.Runner.Run(ctx, []string{"sh", "-c", machineScript, "which-machine"})
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -104,7 +105,41 @@ func TestTimed(t *testing.T) {
 // says answers every command alike.
 type says string
 
-func (s says) Run(context.Context, []string) ([]byte, error) { return []byte(s), nil }
+func (s says) Run(context.Context, []string) ([]byte, error) { return []byte(s + "\nend\n"), nil }
+
+// TestHalfAnswer: what is cut short does not say that nothing runs.
+func TestHalfAnswer(t *testing.T) {
+	s := Source{Runner: cut("root\nsysv\nprocesses\n")}
+	if running, err := s.Running(t.Context()); err == nil || !strings.Contains(err.Error(), "cut short") {
+		t.Errorf("%v run, %v", running, err)
+	}
+}
+
+type cut string
+
+func (c cut) Run(context.Context, []string) ([]byte, error) { return []byte(c), nil }
+
+// TestHangs: a source that does not answer keeps nobody waiting for ever.
+func TestHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Source{Runner: hangs{}}
+		_, err := s.Reach(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "does the source answer") {
+			t.Errorf("a question that hangs: %v", err)
+		}
+		err = s.run(t.Context(), changeTime, Command{What: "stop"})
+		if err == nil || !strings.Contains(err.Error(), "does the source answer") {
+			t.Errorf("a command that hangs: %v", err)
+		}
+	})
+}
+
+type hangs struct{}
+
+func (hangs) Run(ctx context.Context, _ []string) ([]byte, error) {
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
 
 // TestOnSource runs commands behind prefixes that pass arguments on in both ways
 // that there are.

@@ -29,7 +29,22 @@ type Command struct {
 // String is the command as sh(1) reads it.
 func (c Command) String() string { return Quote(c.Argv) }
 
-func (s *Source) run(ctx context.Context, c Command) error {
+// A command that does not come to its end, behind a connection that hangs, keeps
+// nobody waiting for ever.
+const (
+	answerTime = time.Minute      // for a question
+	changeTime = 2 * time.Minute  // for a change of files
+	beginTime  = 20 * time.Minute // for a start, with the recovery of a database
+)
+
+// bound is ctx with that much time from now on.
+func bound(ctx context.Context, most time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, most, fmt.Errorf("it has not ended after %s: does the source answer?", most))
+}
+
+func (s *Source) run(ctx context.Context, most time.Duration, c Command) error {
+	ctx, end := bound(ctx, most)
+	defer end()
 	if s.Show != nil {
 		s.Show(c)
 	}
@@ -152,7 +167,7 @@ func (s *Source) stopTier(ctx context.Context, part Actions, now *survey, target
 			continue
 		}
 		grace = max(grace, t.GraceSeconds, minGraceSeconds)
-		if err := s.run(ctx, now.manager().stop(t, mark)); err != nil {
+		if err := s.run(ctx, time.Duration(max(t.GraceSeconds, minGraceSeconds))*time.Second+changeTime, now.manager().stop(t, mark)); err != nil {
 			if exit := (*ExitError)(nil); !errors.As(err, &exit) {
 				return err
 			}
@@ -206,7 +221,7 @@ func (s *Source) Fence(ctx context.Context) error {
 	if err != nil || len(targets) == 0 {
 		return err
 	}
-	return s.run(ctx, now.manager().fence(namesOf(targets)))
+	return s.run(ctx, changeTime, now.manager().fence(namesOf(targets)))
 }
 
 // Unfence takes the fence away. What was disabled or masked before still is.
@@ -220,7 +235,7 @@ func (s *Source) Unfence(ctx context.Context) error {
 	if len(names) == 0 {
 		return nil
 	}
-	return s.run(ctx, now.manager().unfence(names))
+	return s.run(ctx, changeTime, now.manager().unfence(names))
 }
 
 // Start starts what Stop stopped, in the reverse order, and returns when it runs.
@@ -239,7 +254,7 @@ func (s *Source) Start(ctx context.Context) error {
 	}
 	var failed error
 	for _, name := range names {
-		if err := s.run(ctx, now.manager().start(name)); err != nil {
+		if err := s.run(ctx, beginTime, now.manager().start(name)); err != nil {
 			failed = errors.Join(failed, err)
 		}
 	}
@@ -250,7 +265,7 @@ func (s *Source) Start(ctx context.Context) error {
 	if len(down) > 0 {
 		return errors.Join(fmt.Errorf("%s does not run after it was started", strings.Join(down, ", ")), failed)
 	}
-	return s.run(ctx, Command{What: "forget what was stopped", Argv: []string{"sh", "-c", unmarkScript, "unmark", strings.Join(names, " ")}})
+	return s.run(ctx, changeTime, Command{What: "forget what was stopped", Argv: []string{"sh", "-c", unmarkScript, "unmark", strings.Join(names, " ")}})
 }
 
 // startTime is how long a service that was started may take to run.

@@ -59,11 +59,18 @@ func (a Actions) ask(ctx context.Context, r Runner) (*survey, error) {
 			}
 		}
 	}
+	ctx, end := bound(ctx, answerTime)
+	defer end()
 	out, err := r.Run(ctx, argv)
 	if err != nil {
 		return nil, err
 	}
-	return parseSurvey(out)
+	// Half an answer, of a source whose disk is full, names fewer processes than run.
+	whole, ok := bytes.CutSuffix(out, []byte("\nend\n"))
+	if !ok {
+		return nil, errors.New("what the source said of its services is cut short: is its /tmp full?")
+	}
+	return parseSurvey(whole)
 }
 
 // parseSurvey reads what ask.sh printed.

@@ -34,6 +34,13 @@ func (s *Switcher) Rollback(ctx context.Context, o BackOptions) (*Report, error)
 		if o.Archive == "" || !j.Opened {
 			return r.of(j), nil
 		}
+		kept, err := s.Lister.Kept()
+		if err == nil && !kept {
+			err = &pipeline.Blocked{Question: "a round has overwritten what the cluster wrote, and there is nothing left to bring back; what was listed then is as it was", Where: "statelift rollback"}
+		}
+		if err != nil {
+			return r.of(j), err
+		}
 		j.State = handoff.SwitchListing // once more, with the archive
 	case handoff.SwitchListing:
 	case handoff.SwitchHolding, handoff.SwitchStarting:

@@ -1,6 +1,7 @@
 package cutover
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,6 +75,9 @@ type Lister interface {
 	// List compares the volumes with the newest round, writes what differs, and with
 	// an archive directory that, too.
 	List(ctx context.Context, archive string) ([]handoff.VolumeChanges, error)
+	// Kept reports whether the volumes still are what the cluster left: a round since
+	// has overwritten it.
+	Kept() (bool, error)
 }
 
 // Options are what the user asked for.
@@ -84,6 +88,12 @@ type Options struct {
 	OnSource string
 	// MaxDowntime is what was granted; 0 is no limit.
 	MaxDowntime time.Duration
+}
+
+// over has a cutover that goes on do so with what was given anew.
+func (o Options) over(j *handoff.Switch) {
+	j.OnSource = cmp.Or(o.OnSource, j.OnSource)
+	j.Granted = cmp.Or(o.MaxDowntime, j.Granted)
 }
 
 // Switcher does the switch. All its parts are needed, but for Source, which is
@@ -127,9 +137,11 @@ func (s *Switcher) Cutover(ctx context.Context, o Options) (_ *Report, err error
 	defer func() { err = errors.Join(err, s.close(ctx)) }()
 	switch j.State {
 	case handoff.SwitchReleasing, handoff.SwitchChecking:
+		o.over(&j)
 		s.Log.Info("the cutover goes on", "from", j.State)
 		return s.through(ctx, &j, r, s.release)
 	case handoff.SwitchStopping, handoff.SwitchJudging, handoff.SwitchSyncing:
+		o.over(&j)
 		s.Log.Info("the cutover goes on", "from", j.State)
 		return s.through(ctx, &j, r, s.stop)
 	}

@@ -21,16 +21,18 @@ func (s *Switcher) stop(ctx context.Context, j *handoff.Switch, _ *Report) (step
 	if err := s.enter(j, handoff.SwitchStopping); err != nil {
 		return nil, err
 	}
+	bounded, end := s.within(ctx, j)
+	defer end()
 	if s.Source != nil {
-		if err := s.Source.Stop(ctx); err != nil {
-			return nil, fmt.Errorf("stop the source: %w", err)
+		if err := s.Source.Stop(bounded); err != nil {
+			return nil, fmt.Errorf("stop the source: %w", why(bounded, err))
 		}
-		if err := s.Source.Fence(ctx); err != nil {
-			return nil, fmt.Errorf("fence the source: %w", err)
+		if err := s.Source.Fence(bounded); err != nil {
+			return nil, fmt.Errorf("fence the source: %w", why(bounded, err))
 		}
 	}
-	if err := s.quiet(ctx); err != nil {
-		return nil, err
+	if err := s.quiet(bounded); err != nil {
+		return nil, why(bounded, err)
 	}
 	took := s.did(j, began, handoff.SwitchStep{Name: stepStop, Down: true})
 	if first && s.Source != nil {

@@ -28,7 +28,7 @@ type world struct {
 
 	running, fenced, open bool
 	source, volumes       int // writes that each has seen
-	listed                bool
+	listed, overwritten   bool
 	session               bool // of rounds
 	due                   []string
 	basis                 Basis
@@ -192,6 +192,8 @@ func (w *world) List(_ context.Context, archive string) (c []handoff.VolumeChang
 	})
 	return c, err
 }
+
+func (w *world) Kept() (bool, error) { return !w.overwritten, nil }
 
 // settled fails the test unless exactly one side serves, as the journal says.
 func (w *world) settled() {
