@@ -55,6 +55,9 @@ func set[T int | int64 | time.Duration](v *T, value T) {
 	}
 }
 
+// Default is [Open] with its default options.
+func Default(ctx context.Context, spec string) (Store, error) { return Open(ctx, spec, Options{}) }
+
 // Open opens the store that spec names, see [ParseSpec]. A bucket must exist and
 // be readable, which Open tries; a directory is made.
 func Open(ctx context.Context, spec string, o Options) (Store, error) {

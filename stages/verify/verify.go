@@ -104,12 +104,10 @@ type Stage struct {
 }
 
 // New makes the stage. open opens a store by its specification; nil is
-// [store.Open] with its default options.
+// [store.Default].
 func New(o Options, open func(ctx context.Context, spec string) (store.Store, error)) *Stage {
 	if open == nil {
-		open = func(ctx context.Context, spec string) (store.Store, error) {
-			return store.Open(ctx, spec, store.Options{})
-		}
+		open = store.Default
 	}
 	return &Stage{options: o, open: open, workers: runtime.GOMAXPROCS(0)}
 }
