@@ -151,11 +151,28 @@ func (f *far) fence(ctx context.Context) (*fence.Fence, error) {
 	return f.opened, nil
 }
 
-// Hold keeps the cluster from serving. In a rehearsal nothing serves.
+// Hold keeps the cluster from serving. In a rehearsal nothing serves. An API server
+// that is away is waited for: until the cluster is held, the source may not serve
+// either.
 func (f *far) Hold(ctx context.Context) error {
 	if f.rehearsal() {
 		return nil
 	}
+	for began := time.Now(); ; {
+		err := f.hold(ctx)
+		if err == nil || !cluster.Passing(err) || time.Since(began) > cmp.Or(f.Patience, patience) {
+			return err
+		}
+		f.env("deploy").Log.Warn("the cluster does not answer, and is asked again to hold its workloads", "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (f *far) hold(ctx context.Context) error {
 	closed, err := f.fence(ctx)
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 )
 
 // attempts is how often an API server is asked that does not answer; with the
-// pauses between, half a minute.
+// pauses between, a quarter of a minute.
 const attempts = 7
 
 // retry asks again when the answer got lost or the server has no time: every
@@ -20,7 +20,7 @@ func (c *Cluster) retry(ctx context.Context, ask func() error) error {
 	pause := 250 * time.Millisecond
 	for n := 1; ; n++ {
 		err := ask()
-		if err == nil || n == attempts || !passing(err) || ctx.Err() != nil {
+		if err == nil || n == attempts || !Passing(err) || ctx.Err() != nil {
 			return err
 		}
 		timer := time.NewTimer(pause)
@@ -34,8 +34,8 @@ func (c *Cluster) retry(ctx context.Context, ask func() error) error {
 	}
 }
 
-// passing reports whether a fault may be gone the next time.
-func passing(err error) bool {
+// Passing reports whether a fault may be gone the next time.
+func Passing(err error) bool {
 	var network net.Error
 	switch {
 	case apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), apierrors.IsTooManyRequests(err), apierrors.IsInternalError(err), apierrors.IsServiceUnavailable(err):
