@@ -73,11 +73,17 @@ func (i *Item) Record() (tree.Record, error) {
 	return r, nil
 }
 
-// Sum is the SHA-256 in the line of a regular file.
+// Sum is the SHA-256 in the line of a regular file, and zero when there is none.
 func (i *Item) Sum() (sum [32]byte) {
 	// It is the field before the path, which holds no tab.
 	rest := i.line[:bytes.LastIndexByte(i.line, '\t')]
-	_, _ = hex.Decode(sum[:], rest[bytes.LastIndexByte(rest, '\t')+1:])
+	digits := rest[bytes.LastIndexByte(rest, '\t')+1:]
+	if len(digits) != hex.EncodedLen(len(sum)) {
+		return [32]byte{}
+	}
+	if _, err := hex.Decode(sum[:], digits); err != nil {
+		return [32]byte{}
+	}
 	return sum
 }
 
