@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/statelift/statelift/fixtures/child"
 	"github.com/statelift/statelift/fixtures/outside"
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -124,7 +125,7 @@ func (j *job) program(t *testing.T, what string, into any) error {
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	seen := watchArguments(t, j.server.Password)
-	err = cmd.Run()
+	err = child.Run(cmd)
 	for _, line := range seen() {
 		t.Errorf("the password is in the arguments of a process: %q", line)
 	}
