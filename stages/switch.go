@@ -56,7 +56,7 @@ func Switch(ctx context.Context, d Deps, r *pipeline.Runner, o SwitchOptions) (*
 	if r.Granted&pipeline.Source == 0 {
 		return nil, errors.New("the switch stops services of the source, which was not granted")
 	}
-	p.Source = &quiesce.Source{Show: o.Show}
+	p.Source = &quiesce.Source{Show: o.Show, Note: func(text string) { p.Switcher.Log.Warn(text) }}
 	if p.Source.Actions, err = quiesce.For(plan, d.Profiles); err != nil {
 		return nil, err
 	}

@@ -69,6 +69,7 @@ func initState(t *testing.T, root string) string {
 // TestSystemV stops, fences, unfences and starts the services of a host that runs,
 // with its own init scripts.
 func TestSystemV(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	host, err := live.Start(ctx, hosts.Postgres(t))
 	if err != nil {
@@ -156,6 +157,7 @@ func TestSystemV(t *testing.T) {
 
 // TestJobs waits for a job that cron has started.
 func TestJobs(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	host, err := live.Start(ctx, hosts.Postgres(t))
 	if err != nil {
@@ -166,9 +168,16 @@ func TestJobs(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	jobs(t, host)
+}
+
+// jobs stops cron(8) while a job of it runs.
+func jobs(t *testing.T, host *live.Host) {
+	ctx := t.Context()
 	s := source(t, host, "cron:cron.d/x:1 cron")
-	const job = "* * * * * root trap '' HUP; sleep 5; echo done >/run/job-done\n"
-	_, err = host.Run(ctx, "sh", "-c", `printf '%s' "$1" >/etc/cron.d/statelift-test`, "sh", job)
+	// The jobs of a boot are those of a cron that finds no trace of another before it.
+	const job = "@reboot root trap '' HUP; sleep 5; echo done >/run/job-done\n"
+	_, err := host.Run(ctx, "sh", "-c", `printf '%s' "$1" >/etc/cron.d/statelift-test && rm -f /run/crond.reboot && service cron restart`, "sh", job)
 	must(t, err)
 	poll(t, "the job runs", func() bool { return jobRuns(ctx, host) })
 	must(t, s.Stop(ctx))

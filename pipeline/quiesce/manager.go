@@ -12,19 +12,25 @@ const (
 	// marks says in which directory the marks of what was stopped are.
 	marks = "/var/lib/statelift/quiesced"
 
-	unmarkScript = `cd ` + marks + ` && rm -f $1 && cd .. && rmdir quiesced && cd .. && rmdir --ignore-fail-on-non-empty statelift`
+	unmarkScript = `cd ` + marks + ` && rm -f $1 && cd .. && rmdir --ignore-fail-on-non-empty quiesced && cd .. && rmdir --ignore-fail-on-non-empty statelift`
 
-	markScript = `mkdir -p -m 0700 ` + marks + ` && (cd ` + marks + ` && touch $1) && `
+	// A mark is the name of what was stopped, with a line for each unit that is to be
+	// started again, see [mark].
+	markScript = `mkdir -p -m 0700 ` + marks + ` && (cd ` + marks + ` && printf '%s\n' $2 >>"$1") && `
 )
 
 // systemd is systemctl(1).
 type systemd struct{}
 
-func (systemd) stop(t target, mark []string) Command {
-	names := append(slices.Clone(t.also), t.name)
+// stop leaves a job to its end: only what starts it is stopped.
+func (systemd) stop(t target, m mark) Command {
+	names := slices.Clone(t.also)
+	if !t.ending {
+		names = append(names, t.name)
+	}
 	c := Command{What: "stop " + t.name, Argv: append([]string{"systemctl", "stop", "--"}, names...)}
-	if len(mark) > 0 {
-		c.Argv = []string{"sh", "-c", markScript + "systemctl stop -- $2", "stop", strings.Join(mark, " "), strings.Join(names, " ")}
+	if len(m) > 0 {
+		c.Argv = []string{"sh", "-c", markScript + "systemctl stop -- $3", "stop", t.name, strings.Join(m, " "), strings.Join(names, " ")}
 	}
 	return c
 }
@@ -33,19 +39,37 @@ func (systemd) start(name string) Command {
 	return Command{What: "start " + name, Argv: []string{"systemctl", "start", "--", name}}
 }
 
-// The assertion never holds, as nothing is below /dev/null.
-const systemdFence = `for unit in $1; do
-	mkdir -p "/etc/systemd/system/$unit.d" &&
-	printf '%s\n' '# statelift cutover: the data of this service is served elsewhere. statelift rollback removes this file.' '[Unit]' AssertPathExists=/dev/null/fenced-by-statelift >"/etc/systemd/system/$unit.d/statelift-fence.conf" || exit
+// fenceFile is the drop-in's name.
+const fenceFile = "statelift-fence.conf"
+
+// The assertion never holds, as nothing is below /dev/null. A systemd before 218
+// knows conditions only, with which a start does nothing and says nothing. The
+// files are on the disk when this ends: a power cut is a boot, too.
+const systemdFence = `files= never=AssertPathExists
+[ "$(systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')" -ge 218 ] || never=ConditionPathExists
+for unit in $1; do
+	service=${unit%/*} unit=${unit#*/}
+	file="/etc/systemd/system/$unit.d/` + fenceFile + `"
+	mkdir -p "${file%/*}" &&
+	printf '%s\n' '# statelift cutover: the data of this service is served elsewhere. statelift rollback removes this file.' "# fenced with $service" '[Unit]' $never=/dev/null/fenced-by-statelift >"$file" || exit
+	files="$files $file"
 done
+sync -- $files 2>/dev/null || sync
 systemctl daemon-reload`
 
-func (systemd) fence(names []string) Command {
-	return Command{What: "keep " + strings.Join(names, ", ") + " from being started", Argv: []string{"sh", "-c", systemdFence, "fence", strings.Join(names, " ")}}
+func (systemd) fence(targets []target) Command {
+	var units []string
+	for _, t := range targets {
+		for _, name := range append(slices.Clone(t.also), t.name) {
+			units = append(units, t.name+"/"+name)
+		}
+	}
+	return Command{What: "keep " + strings.Join(namesOf(targets), ", ") + " from being started", Argv: []string{"sh", "-c", systemdFence, "fence", strings.Join(units, " ")}}
 }
 
 const systemdUnfence = `for unit in $1; do
-	rm -f "/etc/systemd/system/$unit.d/statelift-fence.conf" && rmdir --ignore-fail-on-non-empty "/etc/systemd/system/$unit.d" || exit
+	dir="/etc/systemd/system/$unit.d"
+	[ ! -d "$dir" ] || { rm -f "$dir/` + fenceFile + `" && rmdir --ignore-fail-on-non-empty "$dir"; } || exit
 done
 systemctl daemon-reload`
 
@@ -56,10 +80,10 @@ func (systemd) unfence(names []string) Command {
 // sysv is service(8) and the scripts in /etc/init.d.
 type sysv struct{}
 
-func (sysv) stop(t target, mark []string) Command {
+func (sysv) stop(t target, m mark) Command {
 	c := Command{What: "stop " + t.name, Argv: []string{"service", t.name, "stop"}}
-	if len(mark) > 0 {
-		c.Argv = []string{"sh", "-c", markScript + `service "$1" stop`, "stop", strings.Join(mark, " ")}
+	if len(m) > 0 {
+		c.Argv = []string{"sh", "-c", markScript + `service "$1" stop`, "stop", t.name, strings.Join(m, " ")}
 	}
 	return c
 }
@@ -74,7 +98,9 @@ var sysvFence string
 //go:embed unfence.sh
 var sysvUnfence string
 
-func (sysv) fence(names []string) Command {
+func (sysv) fence(targets []target) Command { return fenceScripts(namesOf(targets)) }
+
+func fenceScripts(names []string) Command {
 	return Command{What: "keep " + strings.Join(names, ", ") + " from being started", Argv: []string{"sh", "-c", sysvFence, "fence", strings.Join(names, " ")}}
 }
 

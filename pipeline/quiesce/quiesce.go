@@ -24,7 +24,7 @@ type Service struct {
 	// Optional services are left alone where the source has none of that name.
 	Optional bool
 	// Timed says that it is no daemon: a timer of systemd starts it, and it ends by
-	// itself. Where systemd is not the init, nothing starts it.
+	// itself, which a stop waits for. Where systemd is not the init, nothing starts it.
 	Timed bool
 	// GraceSeconds is how long it may take to stop.
 	GraceSeconds int64
@@ -98,6 +98,9 @@ func serviceOf(w handoff.Workload, c handoff.Container, profiles []profile.Profi
 		q = p.Data.Quiesce
 		s.Tier = q.Place()
 		s.Programs = p.Recognise.Programs
+	}
+	if s.Timed {
+		s.Tier = profile.JobsTier
 	}
 	if len(s.Programs) == 0 && len(c.Command) > 0 && ownProgram(c.Command[0]) {
 		s.Programs = []string{c.Command[0]}

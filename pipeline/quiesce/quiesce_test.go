@@ -190,6 +190,23 @@ func TestOnSource(t *testing.T) {
 	}
 }
 
+// TestServiceIn: a process is its own systemd's, not a container's or a user's.
+func TestServiceIn(t *testing.T) {
+	for cgroup, want := range map[string]string{
+		"0::/system.slice/nginx.service": "nginx.service",
+		"1:name=systemd:/system.slice/system-postgresql.slice/postgresql@15-main.service": "postgresql@15-main.service",
+		"0::/system.slice/docker.service/sub":                                             "docker.service",
+		"0::/system.slice/docker-1f.scope/system.slice/nginx.service":                     "",
+		"0::/machine.slice/systemd-nspawn@web.service/payload/system.slice/nginx.service": "systemd-nspawn@web.service",
+		"0::/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service":        "user@1000.service",
+		"0::/": "", "9:name=systemd:/init.scope": "", "": "",
+	} {
+		if got := serviceIn(cgroup); got != want {
+			t.Errorf("%s is %q, want %q", cgroup, got, want)
+		}
+	}
+}
+
 func FuzzQuote(f *testing.F) {
 	f.Add("it's", "$x\n")
 	f.Add("", "-n")
@@ -205,7 +222,7 @@ func FuzzQuote(f *testing.F) {
 }
 
 func FuzzSurvey(f *testing.F) {
-	f.Add([]byte("root\nmark nginx.service\nsystemd\nunit\nId=nginx.service\nNames=nginx.service www.service\nLoadState=loaded\nActiveState=active\nTriggeredBy=nginx.socket\nunit\nfenced nginx.service\nprocesses\nlrwxrwxrwx 1 root root 0 Nov 22 19:00 /proc/9/ns/pid -> 'pid:[4026531836]'\n"))
+	f.Add([]byte("root\nmark nginx.service\nsystemd\nunit\nId=nginx.service\nNames=nginx.service www.service\nLoadState=loaded\nActiveState=active\nTriggeredBy=nginx.socket\nSubState=running\nType=forking\nResult=success\nSourcePath=/etc/init.d/nginx\nDropInPaths=/etc/systemd/system/nginx.service.d/statelift-fence.conf\nRequiredBy=a.service nginx.service\nunit\nId=a.service\nActiveState=active\nBoundBy=nginx.service a.service\nunit\nfenced nginx.service\nprocesses\nlrwxrwxrwx 1 root root 0 Nov 22 19:00 /proc/9/ns/pid -> 'pid:[4026531836]'\n/proc/9/cgroup:0::/system.slice/nginx.service\n"))
 	f.Add([]byte("sysv\nscript cron 0\nscript old mute-on\nprocesses\nx /proc/1/ns/pid -> a\nx /proc/1/ns/pid -> a\nx /proc/1/exe -> /usr/sbin/cron (deleted)\n"))
 	a := Actions{Services: []Service{{Unit: "nginx.service", Scripts: []string{"cron"}, Programs: []string{"/usr/sbin/*"}}}}
 	f.Fuzz(func(t *testing.T, out []byte) {
@@ -219,5 +236,11 @@ func FuzzSurvey(f *testing.F) {
 		}
 		s.busy(targets)
 		s.marking(target{})
+		for _, t := range targets {
+			s.marking(t)
+			s.ended(t)
+		}
+		s.fences(targets)
+		a.notes(s)
 	})
 }

@@ -18,6 +18,9 @@ type Source struct {
 	// Show is told each command that changes the source before it is run; nil shows
 	// nothing. What only asks is not shown.
 	Show func(Command)
+	// Note is told, for people, which service did not end as it is meant to; nil is
+	// told nothing.
+	Note func(string)
 }
 
 // Command is one command that changes the source.
@@ -57,9 +60,9 @@ func (s *Source) run(ctx context.Context, most time.Duration, c Command) error {
 
 // manager makes the commands of one init system.
 type manager interface {
-	stop(t target, mark []string) Command
+	stop(t target, m mark) Command
 	start(name string) Command
-	fence(names []string) Command
+	fence(targets []target) Command
 	unfence(names []string) Command
 }
 
@@ -114,19 +117,19 @@ func (s *Source) Commands(ctx context.Context) ([]Command, error) {
 		return nil, err
 	}
 	m := now.manager()
-	var out, starts []Command
+	var out []Command
+	marks := map[string]mark{}
 	for _, t := range targets {
 		if mark := now.marking(t); len(mark) > 0 {
 			out = append(out, m.stop(t, mark))
-			for _, name := range mark {
-				starts = append(starts, m.start(name))
-			}
+			marks[t.name] = mark
 		}
 	}
-	slices.Reverse(starts)
-	names := namesOf(targets)
-	out = append(out, m.fence(names), m.unfence(names))
-	return append(out, starts...), nil
+	out = append(append(out, now.fences(targets)...), now.unfences(targets, func(string) bool { return true })...)
+	for _, name := range order(targets, marks) {
+		out = append(out, m.start(name))
+	}
+	return out, nil
 }
 
 // Running names the services that run, and what of them is left: processes of
@@ -159,15 +162,21 @@ func (s *Source) Stop(ctx context.Context) error {
 // stopTier gives the commands and waits. A command that failed counts only when
 // something runs in the end: an init script may give up before the service ends.
 func (s *Source) stopTier(ctx context.Context, part Actions, now *survey, targets []target) error {
+	var told []target
 	var failed error
-	var grace int64
+	var grace time.Duration
 	for _, t := range targets {
 		mark := now.marking(t)
 		if len(mark) == 0 && len(now.busy([]target{t})) == 0 {
 			continue
 		}
-		grace = max(grace, t.GraceSeconds, minGraceSeconds)
-		if err := s.run(ctx, time.Duration(max(t.GraceSeconds, minGraceSeconds))*time.Second+changeTime, now.manager().stop(t, mark)); err != nil {
+		told = append(told, t)
+		most := time.Duration(max(t.GraceSeconds, minGraceSeconds)) * time.Second
+		grace = max(grace, most)
+		if now.systemd && len(mark) == 0 {
+			continue // it is a job that ends by itself, or what a unit has left
+		}
+		if err := s.run(ctx, most+changeTime, now.manager().stop(t, mark)); err != nil {
 			if exit := (*ExitError)(nil); !errors.As(err, &exit) {
 				return err
 			}
@@ -177,12 +186,27 @@ func (s *Source) stopTier(ctx context.Context, part Actions, now *survey, target
 	if grace == 0 {
 		return nil
 	}
-	busy, err := s.await(ctx, part, time.Duration(grace)*time.Second, func(now *survey, targets []target) []string { return now.busy(targets) })
+	if failed != nil && now.systemd {
+		now, err := part.ask(ctx, s.Runner)
+		if err != nil {
+			return errors.Join(err, failed)
+		}
+		if refused := now.refused(told); len(refused) > 0 {
+			return errors.Join(fmt.Errorf("%s runs on after it was told to stop", strings.Join(refused, ", ")), failed)
+		}
+	}
+	began := time.Now()
+	now, busy, err := s.await(ctx, part, grace, func(now *survey, targets []target) []string { return now.busy(targets) })
 	if err != nil {
 		return errors.Join(err, failed)
 	}
 	if len(busy) > 0 {
-		return errors.Join(fmt.Errorf("%s still runs %d s after it was told to stop", strings.Join(busy, ", "), grace), failed)
+		return errors.Join(fmt.Errorf("%s still runs %s after it was told to stop", strings.Join(busy, ", "), time.Since(began).Round(time.Second)), failed)
+	}
+	for _, t := range told {
+		if note := now.ended(t); note != "" && s.Note != nil {
+			s.Note(note)
+		}
 	}
 	return nil
 }
@@ -192,20 +216,20 @@ func (s *Source) stopTier(ctx context.Context, part Actions, now *survey, target
 const minGraceSeconds = 90
 
 // await asks until nothing is left, or the time is over.
-func (s *Source) await(ctx context.Context, part Actions, most time.Duration, left func(*survey, []target) []string) ([]string, error) {
+func (s *Source) await(ctx context.Context, part Actions, most time.Duration, left func(*survey, []target) []string) (*survey, []string, error) {
 	for began := time.Now(); ; {
 		now, err := part.ask(ctx, s.Runner)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		targets, _ := part.targets(now) // Reach and Stop speak of what is missing
 		rest := left(now, targets)
 		if len(rest) == 0 || time.Since(began) > most {
-			return rest, nil
+			return now, rest, nil
 		}
 		select {
 		case <-ctx.Done():
-			return rest, context.Cause(ctx)
+			return now, rest, context.Cause(ctx)
 		case <-time.After(pause):
 		}
 	}
@@ -221,7 +245,7 @@ func (s *Source) Fence(ctx context.Context) error {
 	if err != nil || len(targets) == 0 {
 		return err
 	}
-	return s.run(ctx, changeTime, now.manager().fence(namesOf(targets)))
+	return s.runAll(ctx, now.fences(targets))
 }
 
 // Unfence takes the fence away. What was disabled or masked before still is.
@@ -231,41 +255,55 @@ func (s *Source) Unfence(ctx context.Context) error {
 		return err
 	}
 	targets, _ := s.Actions.targets(now) // what is not there has no fence
-	names := slices.DeleteFunc(namesOf(targets), func(name string) bool { return !now.fenced[name] })
-	if len(names) == 0 {
-		return nil
+	return s.runAll(ctx, now.unfences(targets, func(name string) bool { return now.fenced[name] }))
+}
+
+func (s *Source) runAll(ctx context.Context, commands []Command) error {
+	for _, c := range commands {
+		if err := s.run(ctx, changeTime, c); err != nil {
+			return err
+		}
 	}
-	return s.run(ctx, changeTime, now.manager().unfence(names))
+	return nil
 }
 
 // Start starts what Stop stopped, in the reverse order, and returns when it runs.
-// The fence must be gone.
+// The fence must be gone. What did not run before, and is started because something
+// else wants it, is stopped again.
 func (s *Source) Start(ctx context.Context) error {
-	now, err := s.Actions.ask(ctx, s.Runner)
+	before, err := s.Actions.ask(ctx, s.Runner)
 	if err != nil {
 		return err
 	}
-	targets, _ := s.Actions.targets(now) // what is not there was not stopped
-	names := namesOf(targets)
-	slices.Reverse(names)
-	names = slices.DeleteFunc(names, func(name string) bool { return !now.marks[name] })
+	targets, _ := s.Actions.targets(before) // what is not there was not stopped
+	names := order(targets, before.marks)
 	if len(names) == 0 {
 		return nil
 	}
+	m := before.manager()
 	var failed error
 	for _, name := range names {
-		if err := s.run(ctx, beginTime, now.manager().start(name)); err != nil {
+		if err := s.run(ctx, beginTime, m.start(name)); err != nil {
 			failed = errors.Join(failed, err)
 		}
 	}
-	down, err := s.await(ctx, s.Actions, startTime, func(now *survey, targets []target) []string { return now.down(targets, names) })
+	now, down, err := s.await(ctx, s.Actions, startTime, func(now *survey, targets []target) []string { return now.down(targets, names) })
 	if err != nil {
 		return errors.Join(err, failed)
 	}
 	if len(down) > 0 {
 		return errors.Join(fmt.Errorf("%s does not run after it was started", strings.Join(down, ", ")), failed)
 	}
-	return s.run(ctx, changeTime, Command{What: "forget what was stopped", Argv: []string{"sh", "-c", unmarkScript, "unmark", strings.Join(names, " ")}})
+	targets, _ = s.Actions.targets(now)
+	for _, t := range targets {
+		if slices.Contains(names, t.name) || before.units[t.name].runs() || !now.pulled(t) {
+			continue
+		}
+		if err := s.run(ctx, beginTime, m.stop(t, nil)); err != nil {
+			return err
+		}
+	}
+	return s.run(ctx, changeTime, Command{What: "forget what was stopped", Argv: []string{"sh", "-c", unmarkScript, "unmark", strings.Join(before.marked(targets), " ")}})
 }
 
 // startTime is how long a service that was started may take to run.
@@ -277,50 +315,6 @@ func (a Actions) of(tier profile.Tier) Actions {
 	for _, s := range a.Services {
 		if s.Tier == tier {
 			out.Services = append(out.Services, s)
-		}
-	}
-	return out
-}
-
-// namesOf are the targets with what would start them, in the order in which they
-// are stopped: what would start a service again goes before it.
-func namesOf(targets []target) []string {
-	var out []string
-	for _, t := range targets {
-		for _, name := range append(slices.Clone(t.also), t.name) {
-			if !slices.Contains(out, name) {
-				out = append(out, name)
-			}
-		}
-	}
-	return out
-}
-
-// marking are those names of the target that are to be started again.
-func (s *survey) marking(t target) []string {
-	var out []string
-	for _, name := range t.also {
-		if s.units[name].runs() {
-			out = append(out, name)
-		}
-	}
-	if t.running || t.mute && !t.shielded && !s.marks[t.name] {
-		out = append(out, t.name)
-	}
-	return out
-}
-
-// down are those of the names that do not run.
-func (s *survey) down(targets []target, names []string) []string {
-	var out []string
-	for _, t := range targets {
-		if slices.Contains(names, t.name) && !t.running && !t.mute {
-			out = append(out, t.name)
-		}
-		for _, name := range t.also {
-			if slices.Contains(names, name) && !s.units[name].runs() {
-				out = append(out, name)
-			}
 		}
 	}
 	return out

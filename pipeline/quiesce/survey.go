@@ -3,7 +3,6 @@ package quiesce
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -11,10 +10,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-
-	"github.com/statelift/statelift/pipeline/claim"
-	"github.com/statelift/statelift/pipeline/hostpath"
-	"github.com/statelift/statelift/pipeline/profile"
 )
 
 //go:embed ask.sh
@@ -27,14 +22,19 @@ type survey struct {
 	units     map[string]*unit // by each of their names
 	scripts   map[string]string
 	fenced    map[string]bool
-	marks     map[string]bool
-	processes map[string]string // pid to executable, of the source's own namespace
+	with      map[string][]string // by target: what was fenced with it
+	marks     map[string]mark     // by target
+	processes map[string]string   // pid to executable, of the source's own namespace
+	services  map[string]string   // pid to the unit whose cgroup it is in
 }
 
 // unit is one that systemctl(1) showed.
 type unit struct {
-	id, load, active string
-	triggers         []string
+	id, load, active, sub string
+	kind, result          string // of a service: Type= and how it ended
+	script                string // in /etc/init.d that systemd made the unit from
+	triggers              []string
+	dependents            []string // that systemd stops when it stops this one
 }
 
 // found reports whether there is such a unit.
@@ -44,6 +44,9 @@ func (u *unit) found() bool { return u != nil && (u.load == "loaded" || u.load =
 func (u *unit) runs() bool {
 	return u != nil && u.active != "inactive" && u.active != "failed" && u.active != ""
 }
+
+// exited reports whether it runs without a process (RemainAfterExit=).
+func (u *unit) exited() bool { return u.runs() && u.sub == "exited" }
 
 // ask surveys the services.
 func (a Actions) ask(ctx context.Context, r Runner) (*survey, error) {
@@ -75,7 +78,11 @@ func (a Actions) ask(ctx context.Context, r Runner) (*survey, error) {
 
 // parseSurvey reads what ask.sh printed.
 func parseSurvey(out []byte) (*survey, error) {
-	s := &survey{units: map[string]*unit{}, scripts: map[string]string{}, fenced: map[string]bool{}, marks: map[string]bool{}, processes: map[string]string{}}
+	s := &survey{
+		units: map[string]*unit{}, scripts: map[string]string{}, fenced: map[string]bool{},
+		with: map[string][]string{}, marks: map[string]mark{},
+		processes: map[string]string{}, services: map[string]string{},
+	}
 	lines := bufio.NewScanner(bytes.NewReader(out))
 	lines.Buffer(nil, maxOutput)
 	init := ""
@@ -85,7 +92,7 @@ func parseSurvey(out []byte) (*survey, error) {
 		word, rest, _ := strings.Cut(line, " ")
 		switch {
 		case line == "processes":
-			s.processes = processes(lines)
+			s.readProcesses(lines)
 		case line == "root":
 			s.root = true
 		case line == "systemd" || line == "sysv":
@@ -93,9 +100,14 @@ func parseSurvey(out []byte) (*survey, error) {
 		case line == "unit":
 			u = &unit{}
 		case word == "mark":
-			s.marks[rest] = true
+			name, lines, _ := strings.Cut(rest, " ")
+			s.marks[name] = s.marks[name].add(strings.Fields(lines)...)
 		case word == "fenced":
-			s.fenced[rest] = true
+			name, target, _ := strings.Cut(rest, " ")
+			s.fenced[name] = true
+			if target != "" && target != name {
+				s.with[target] = append(s.with[target], name)
+			}
 		case word == "script":
 			name, status, _ := strings.Cut(rest, " ")
 			s.scripts[name] = status
@@ -128,38 +140,26 @@ func (s *survey) property(u *unit, line string) {
 		u.load = value
 	case "ActiveState":
 		u.active = value
+	case "SubState":
+		u.sub = value
+	case "Type":
+		u.kind = value
+	case "Result":
+		u.result = value
+	case "SourcePath":
+		if dir, name := path.Split(value); dir == "/etc/init.d/" || dir == "/etc/rc.d/init.d/" {
+			u.script = name
+		}
+	case "DropInPaths":
+		// A manager that has not read anew since the file went still goes by it.
+		if slices.ContainsFunc(strings.Fields(value), func(path string) bool { return strings.HasSuffix(path, "/"+fenceFile) }) {
+			s.fenced[u.id] = true
+		}
 	case "TriggeredBy":
 		u.triggers = strings.Fields(value)
+	case "RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo":
+		u.dependents = append(u.dependents, strings.Fields(value)...)
 	}
-}
-
-// processes reads the links that ls(1) showed: "… /proc/PID/exe -> FILE". The first
-// namespace is that of the shell.
-func processes(lines *bufio.Scanner) map[string]string {
-	own, spaces, programs := "", map[string]string{}, map[string]string{}
-	for lines.Scan() {
-		head, target, ok := strings.Cut(lines.Text(), " -> ")
-		i := strings.Index(head, "/proc/")
-		if !ok || i < 0 {
-			continue
-		}
-		pid, what, _ := strings.Cut(head[i+len("/proc/"):], "/")
-		switch {
-		case what == "exe":
-			programs[pid] = strings.TrimSuffix(target, " (deleted)")
-		case own == "":
-			own = target
-		}
-		if what == "ns/pid" {
-			spaces[pid] = target
-		}
-	}
-	for pid := range programs {
-		if spaces[pid] != own {
-			delete(programs, pid)
-		}
-	}
-	return programs
 }
 
 // target is a service as the source knows it.
@@ -170,6 +170,7 @@ type target struct {
 	running  bool
 	mute     bool // it is started at boot, and its script cannot tell whether it runs
 	shielded bool // it is fenced
+	ending   bool // it is a job, which may begin at any time until its timer is stopped, and ends by itself
 }
 
 // targets are the services that the source has. Those that it must have and has
@@ -206,10 +207,19 @@ func (s *survey) idle(service Service) bool {
 // notes say what there is nothing to stop of, and why.
 func (a Actions) notes(s *survey) []string {
 	var out []string
+	targets, _ := a.targets(s) // what is missing is an error elsewhere
+	var dragged []string
 	for _, service := range a.Services {
-		if _, ok := s.find(service); !ok && s.idle(service) {
+		t, ok := s.find(service)
+		if !ok && s.idle(service) {
 			out = append(out, fmt.Sprintf("there is nothing to stop of %s, which a timer of systemd starts: systemd does not run there", service.Unit))
 		}
+		dragged = append(dragged, s.dragged(t)...)
+	}
+	slices.Sort(dragged)
+	dragged = slices.DeleteFunc(slices.Compact(dragged), func(name string) bool { return slices.Contains(namesOf(targets), name) })
+	if len(dragged) > 0 {
+		out = append(out, fmt.Sprintf("systemd stops %s with them, which need what is stopped and do not become workloads: they stay stopped until a rollback", strings.Join(dragged, ", ")))
 	}
 	return out
 }
@@ -221,7 +231,11 @@ func (s *survey) find(service Service) (target, bool) {
 		if !u.found() {
 			return target{}, false
 		}
-		t.name, t.also, t.running, t.shielded = u.id, u.triggers, u.runs(), s.fenced[u.id]
+		t.name, t.running, t.shielded = u.id, u.runs(), s.fenced[u.id]
+		// One that systemd has not loaded (any more) is not shown to start it.
+		also := mark(nil).add(u.triggers...).add(s.with[u.id]...).add(s.marks[u.id].own()...)
+		t.also = slices.DeleteFunc(also, func(name string) bool { return name == u.id })
+		t.ending = service.Timed && !u.exited()
 		return t, true
 	}
 	for _, name := range service.Scripts {
@@ -237,30 +251,14 @@ func (s *survey) find(service Service) (target, bool) {
 	return target{}, false
 }
 
-// running are the processes of the service's programs, in the order of their ids.
-func (s *survey) running(service Service) []string {
-	var out []string
-	for pid, program := range s.processes {
-		if slices.ContainsFunc(service.Programs, func(g string) bool {
-			return claim.MatchGlob(hostpath.Path(g), hostpath.Path(program))
-		}) {
-			out = append(out, pid)
-		}
-	}
-	slices.SortFunc(out, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
-	return out
-}
-
 // busy names what of the services still runs.
 func (s *survey) busy(targets []target) []string {
 	var out []string
 	for _, t := range targets {
-		// systemd knows all processes of a service but the jobs that cron leaves behind.
-		var pids []string
-		if !s.systemd || t.Tier == profile.JobsTier {
-			pids = s.running(t.Service)
-		}
+		pids := s.left(t)
 		switch {
+		case s.systemd && t.running:
+			out = append(out, t.name)
 		case len(pids) > 0:
 			out = append(out, fmt.Sprintf("%s (%s, process %s)", t.name, path.Base(s.processes[pids[0]]), strings.Join(pids, " ")))
 		case t.running:
