@@ -21,7 +21,12 @@ import (
 func TestCopyWithDeltas(t *testing.T) {
 	source, place, target := trees.New(t), t.TempDir(), t.TempDir()
 	rounds := filepath.Join(t.TempDir(), "rounds")
-	kept, err := delta.Record(rounds)
+	root, err := rootfs.Open(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	kept, err := delta.Record(t.Context(), rounds, root, hostpath.Root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,11 +60,6 @@ func TestCopyWithDeltas(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	last := receiptIn(t, stdout)
-	root, err := rootfs.Open(source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
 	for _, change := range []string{`echo new > new; mv new newer; echo more >> newer`, `rm newer; mkdir newer; echo x > newer/x`} {
 		sh.Run(t, source, change)
 		made, err := delta.Make(t.Context(), delta.MakeOptions{Volume: "data", Root: hostpath.Root, Source: root, Dir: rounds, Layout: layout, Workers: 2})

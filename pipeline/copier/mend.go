@@ -288,7 +288,7 @@ func (m *mender) duplicate(ctx context.Context) error {
 		if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err == unix.ENOENT {
 			return nil // moved to the stage
 		}
-		if err := m.copyTo(fd, name, have, stageAs(sum, steps)); err != nil {
+		if err := m.copyTo(ctx, fd, name, have, stageAs(sum, steps)); err != nil {
 			return err
 		}
 		n.staged, n.steps = true, steps
@@ -310,29 +310,31 @@ func (m *mender) open() bool {
 }
 
 // copyTo copies a file of the volume into the stage.
-func (m *mender) copyTo(dir int, name string, have *snapshot.Item, to string) error {
-	in, err := openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+func (m *mender) copyTo(ctx context.Context, dir int, name string, have *snapshot.Item, to string) error {
+	fd, err := openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return pathError("open", have.Path(), err)
 	}
-	defer unix.Close(in)
-	out, err := m.create(to)
-	if err != nil {
+	in := os.NewFile(uintptr(fd), name)
+	defer in.Close()
+	if fd, err = m.create(to); err != nil {
 		return err
 	}
-	defer unix.Close(out)
+	out := os.NewFile(uintptr(fd), to)
+	defer out.Close()
 	for left := have.Size; left > 0; {
-		n, err := unix.CopyFileRange(in, nil, out, nil, int(min(left, 1<<30)), 0)
-		if err == unix.EINTR {
-			continue
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		if err == nil && n == 0 {
-			err = fmt.Errorf("it became shorter by %d bytes", left)
+		// By copy_file_range(2) where the kernel and the file system have it.
+		n, err := io.CopyN(out, in, min(left, 64<<20))
+		if err == io.EOF {
+			err = fmt.Errorf("it became shorter by %d bytes", left-n)
 		}
 		if err != nil {
 			return pathError("copy", have.Path(), err)
 		}
-		left -= int64(n)
+		left -= n
 	}
 	return nil
 }

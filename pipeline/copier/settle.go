@@ -97,7 +97,7 @@ func (m *mender) place(ctx context.Context) error {
 		case there && m.good(want, have):
 			return m.redress(&r, have)
 		}
-		return m.settle(&r)
+		return m.settle(ctx, &r)
 	})
 }
 
@@ -170,8 +170,8 @@ func (m *mender) dress(fd int, r *tree.Record) error {
 }
 
 // settle brings a file from the stage to its place.
-func (m *mender) settle(r *tree.Record) error {
-	name, proved, err := m.staged(r)
+func (m *mender) settle(ctx context.Context, r *tree.Record) error {
+	name, proved, err := m.staged(ctx, r)
 	if err != nil || name == "" {
 		return err
 	}
@@ -192,7 +192,7 @@ func (m *mender) settle(r *tree.Record) error {
 // staged finds a file with the content of r, or "" when it has to wait for the
 // next portion. The last one that wants a content gets the very file that was
 // staged.
-func (m *mender) staged(r *tree.Record) (name string, proved bool, err error) {
+func (m *mender) staged(ctx context.Context, r *tree.Record) (name string, proved bool, err error) {
 	const temp = "file"
 	if r.Size == 0 {
 		fd, err := m.create(temp)
@@ -210,7 +210,7 @@ func (m *mender) staged(r *tree.Record) (name string, proved bool, err error) {
 	}
 	if n.places--; n.places > 0 {
 		item := snapshot.Of(*r, nil)
-		return temp, false, m.copyTo(int(m.stage.Fd()), staged(r.SHA256), &item, temp)
+		return temp, false, m.copyTo(ctx, int(m.stage.Fd()), staged(r.SHA256), &item, temp)
 	}
 	return staged(r.SHA256), n.proved, nil
 }

@@ -21,9 +21,6 @@ const (
 	Redis      Engine = "redis"
 )
 
-// Engines are all that this package knows.
-func Engines() []Engine { return []Engine{InnoDB, PostgreSQL, Redis} }
-
 // State is what the files say.
 type State string
 

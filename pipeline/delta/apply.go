@@ -83,23 +83,29 @@ func Prove(ctx context.Context, o ApplyOptions) (handoff.Receipt, error) {
 type contents struct {
 	seeds   []*seed.Seed // newest first
 	blobs   oci.Blobs
-	patches map[[32]byte]patched // by what they make
+	patches map[[32]byte]patched // by what they make, the newest ones
+	first   map[[32]byte]patched // the oldest ones, of what has several
 	workers int
 }
 
 type patched struct {
 	*Patch
-	size int64
+	size  int64
+	delta int // its place among the deltas
 }
 
 // openContents reads which contents are patches of others.
 func openContents(ctx context.Context, c chain) (*contents, error) {
-	out := &contents{patches: map[[32]byte]patched{}, workers: 4, blobs: c.seed.From()}
-	for _, d := range c.deltas {
+	out := &contents{patches: map[[32]byte]patched{}, first: map[[32]byte]patched{}, workers: 4, blobs: c.seed.From()}
+	for n, d := range c.deltas {
 		out.seeds = append(out.seeds, d.contents...)
 		err := d.each(ctx, func(ch *change) error {
 			if ch.patch != nil {
-				out.patches[ch.record.SHA256] = patched{ch.patch, ch.record.Size}
+				sum := ch.record.SHA256
+				if old, again := out.patches[sum]; again && out.first[sum].Patch == nil {
+					out.first[sum] = old
+				}
+				out.patches[sum] = patched{ch.patch, ch.record.Size, n}
 			}
 			return nil
 		})
@@ -117,28 +123,53 @@ func (c *contents) Open(ctx context.Context, p seed.Part) (io.ReadCloser, error)
 	return p.Open(ctx, c.blobs)
 }
 
-// Steps is for [copier.Content].
+// Steps is for [copier.Content]. They go by the newest patches, which begin at what
+// a volume most likely has. Contents that came back make a circle of these: from
+// there they go by the oldest ones, down to a content that is stored as a whole.
 func (c *contents) Steps(sum [32]byte) []copier.Step {
 	var out []copier.Step
 	seen := map[[32]byte]bool{}
-	for {
+	for !seen[sum] {
 		p, ok := c.patches[sum]
-		if !ok || seen[sum] { // a content that came back is no patch of itself
+		if !ok {
 			return out
 		}
 		seen[sum] = true
-		s := copier.Step{Size: p.size}
+		out = append(out, p.step())
 		sum, _ = p.base()
-		s.From = sum
-		for _, b := range p.Blobs {
-			blob := copier.StepBlob{Part: b.Part}
-			for _, r := range b.Runs {
-				blob.Places = append(blob.Places, copier.Range{At: r.At, Raw: r.Raw})
-			}
-			s.Blobs = append(s.Blobs, blob)
-		}
-		out = append(out, s)
 	}
+	// The base of a content's first patch was there before it: by a patch of an
+	// earlier delta, or else as a whole.
+	for p, ok := c.oldest(sum); ok; {
+		out = append(out, p.step())
+		from, _ := p.base()
+		before := p.delta
+		p, ok = c.oldest(from)
+		ok = ok && p.delta < before
+	}
+	return out
+}
+
+// oldest is the first patch that made a content.
+func (c *contents) oldest(sum [32]byte) (patched, bool) {
+	if p, ok := c.first[sum]; ok {
+		return p, true
+	}
+	p, ok := c.patches[sum]
+	return p, ok
+}
+
+func (p *patched) step() copier.Step {
+	s := copier.Step{Size: p.size}
+	s.From, _ = p.base()
+	for _, b := range p.Blobs {
+		blob := copier.StepBlob{Part: b.Part}
+		for _, r := range b.Runs {
+			blob.Places = append(blob.Places, copier.Range{At: r.At, Raw: r.Raw})
+		}
+		s.Blobs = append(s.Blobs, blob)
+	}
+	return s
 }
 
 // Fetch is for [copier.Content].

@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/atomicfile"
+	"github.com/statelift/statelift/pipeline/ctime"
+	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/oci"
 	"github.com/statelift/statelift/pipeline/seed"
 	"github.com/statelift/statelift/pipeline/snapshot"
@@ -88,6 +91,10 @@ type stateWriter struct {
 	name string
 }
 
+// unknown is the ctime in a state of a file that has to be read again in the next
+// round, whatever it looks like then: see package ctime.
+const unknown = 0
+
 // newState begins the snapshot NAME.snapshot.
 func newState(dir, name string) (*stateWriter, error) {
 	name += stateSuffix
@@ -115,12 +122,25 @@ func (s *stateWriter) abort() {
 type Recorder struct {
 	dir   string
 	state *stateWriter
+	mark  *ctime.Mark
 	Scope Scope // the caller's to fill in
 }
 
-// Record begins to keep a seed in the directory of its volume, which it makes.
-// The caller closes the recorder.
-func Record(dir string) (*Recorder, error) {
+// Record begins to keep a seed in the directory of its volume, which it makes. It
+// is called before the seed is built, with the source that it is built from and
+// the volume's root there, whose file system is flushed. The caller closes the
+// recorder.
+func Record(ctx context.Context, dir string, source Source, root hostpath.Path) (*Recorder, error) {
+	mark, err := ctime.Now()
+	if err != nil {
+		return nil, err
+	}
+	// What cannot be flushed is not trusted, and read again in the first round. Of a
+	// root that cannot be opened the seed tells.
+	if top, err := source.OpenDir(root); err == nil {
+		_, _ = mark.Flush(ctx, top)
+		top.Close()
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -128,11 +148,14 @@ func Record(dir string) (*Recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Recorder{dir: dir, state: state}, nil
+	return &Recorder{dir: dir, state: state, mark: mark}, nil
 }
 
 // Taken is for [seed.Options].
 func (r *Recorder) Taken(rec tree.Record, blocks []byte) error {
+	if rec.Type == tree.Regular && !r.mark.Trusts(rec.Dev, rec.Ctime) {
+		rec.Ctime = unknown
+	}
 	item := snapshot.Of(rec, blocks)
 	return r.state.Add(&item)
 }

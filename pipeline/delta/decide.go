@@ -42,6 +42,9 @@ func (m *maker) meet(s *seen) {
 	if b != nil || !met {
 		m.known[s.entry.Ino] = b
 	}
+	if s.entry.Type == tree.Regular {
+		m.devices[s.entry.Dev] = s.entry.Path
+	}
 }
 
 // remember collects from the last state the inodes that are in the list now, and
@@ -105,6 +108,9 @@ func (m *maker) each(name string, f func(*snapshot.Item) error) error {
 // that it had. Of large files the blocks that changed go to blobs right here.
 func (m *maker) decide(ctx context.Context) error {
 	if err := m.remember(); err != nil {
+		return err
+	}
+	if err := m.flush(ctx); err != nil {
 		return err
 	}
 	list := lazyState{dir: m.Dir, name: decidedList}

@@ -36,7 +36,11 @@ type lift struct {
 func begin(t testing.TB, source string, limits seed.Limits) *lift {
 	t.Helper()
 	l := &lift{t: t, source: source, rounds: filepath.Join(t.TempDir(), "rounds"), place: t.TempDir()}
-	kept, err := delta.Record(l.rounds)
+	var err error
+	l.root, err = rootfs.Open(source)
+	l.ok(err)
+	t.Cleanup(func() { l.root.Close() })
+	kept, err := delta.Record(t.Context(), l.rounds, l.root, hostpath.Root)
 	l.ok(err)
 	defer kept.Close()
 	built := seedtest.Build(t, source, l.place, seed.Options{Limits: limits, Taken: kept.Taken})
@@ -44,9 +48,6 @@ func begin(t testing.TB, source string, limits seed.Limits) *lift {
 	l.layout, err = oci.Open(l.place)
 	l.ok(err)
 	l.seed = seedtest.Open(t, l.place)
-	l.root, err = rootfs.Open(source)
-	l.ok(err)
-	t.Cleanup(func() { l.root.Close() })
 	return l
 }
 

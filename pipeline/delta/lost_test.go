@@ -10,6 +10,7 @@ import (
 	"github.com/statelift/statelift/fixtures/sh"
 	"github.com/statelift/statelift/pipeline/delta"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/seed"
 	"github.com/statelift/statelift/pipeline/seed/seedtest"
 	"github.com/statelift/statelift/pipeline/snapshot"
@@ -48,7 +49,7 @@ func TestRoundsBeginAgainWhenABlobIsLost(t *testing.T) {
 		l.ok(os.Rename(name+".away", name))
 	}
 	// What the stage seed does then.
-	kept, err := delta.Record(l.rounds)
+	kept, err := delta.Record(t.Context(), l.rounds, l.root, hostpath.Root)
 	l.ok(err)
 	defer kept.Close()
 	l.ok(kept.Forget())

@@ -70,7 +70,9 @@ type maker struct {
 	round handoff.VolumeRound
 	read  atomic.Int64
 
-	known   map[uint64]*before // by inode
+	devices map[uint64]hostpath.Path // of what may be read, with a file on each
+	trusted int64                    // ctimes before it; see package ctime
+	known   map[uint64]*before       // by inode
 	patches map[hostpath.Path]*Patch
 	// What the walk found, and how much is to be packed of it.
 	found, lost bool
@@ -80,7 +82,7 @@ type maker struct {
 }
 
 func newMaker(o MakeOptions) (*maker, error) {
-	m := &maker{MakeOptions: o, known: map[uint64]*before{}, patches: map[hostpath.Path]*Patch{}}
+	m := &maker{MakeOptions: o, devices: map[uint64]hostpath.Path{}, known: map[uint64]*before{}, patches: map[hostpath.Path]*Patch{}}
 	m.Workers = max(o.Workers, 1)
 	var err error
 	if m.base, err = ReadBase(o.Dir); err != nil {

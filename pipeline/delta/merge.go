@@ -282,8 +282,12 @@ func (g *merger) put(o, d *snapshot.Item) error {
 // add takes a path into the new state, and, if its line is another one than
 // before, into the changes.
 func (g *merger) add(o, now *snapshot.Item) error {
+	kept := *now
+	if now.Type() == tree.Regular && now.Ctime >= g.trusted {
+		kept.Ctime = unknown
+	}
 	if o != nil && string(o.Line()) == string(now.Line()) {
-		return g.state.Add(now)
+		return g.state.Add(&kept)
 	}
 	if err := g.write('+', now.Line()); err != nil {
 		return err
@@ -293,7 +297,7 @@ func (g *merger) add(o, now *snapshot.Item) error {
 			return err
 		}
 	}
-	return g.state.Add(now)
+	return g.state.Add(&kept)
 }
 
 // unsteady leaves a file as it was before, to be looked at again in the next
@@ -314,7 +318,7 @@ func (g *merger) unsteady(o *snapshot.Item, r *tree.Record) error {
 		return g.remove(o)
 	}
 	again := *o
-	again.Ctime = 0
+	again.Ctime = unknown
 	return g.state.Add(&again)
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/catalog"
 	"github.com/statelift/statelift/pipeline/claim"
+	"github.com/statelift/statelift/pipeline/ctime"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/layer/content"
@@ -111,6 +112,8 @@ type run struct {
 	// entries gives every path of class object to yield, in the order of the index.
 	entries func(ctx context.Context, yield func(catalog.Placed) error) error
 	round   *round // nil when the objects are those of the scan
+	mark    *ctime.Mark
+	doubts  bool // every file is read, also those that look as they did
 
 	index *bufio.Writer
 	out   handoff.Objects
@@ -125,6 +128,9 @@ func (s *Stage) begin(ctx context.Context, env *pipeline.Env, source handoff.Sou
 			r.close()
 		}
 	}()
+	if r.mark, err = ctime.Now(); err != nil {
+		return nil, err
+	}
 	if r.cat, err = catalog.Open(ctx, env.Workspace.Path(workspace.Inventory)); err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func (r *run) put(ctx context.Context, files *content.Reader, e catalog.Placed, 
 	if err != nil {
 		return "", err
 	}
-	if ok {
+	if ok && !r.doubts {
 		r.Progress.Add(e.Bytes())
 		return sum, nil
 	}
@@ -51,6 +51,10 @@ func (r *run) put(ctx context.Context, files *content.Reader, e catalog.Placed, 
 		return "", err
 	}
 	defer f.Close()
+	// What cannot be flushed is not trusted, see remember.
+	if err := f.Flush(ctx, r.mark); ctx.Err() != nil {
+		return "", err
+	}
 	// The store wants the digest before the content, so a file is read twice;
 	// the second time it mostly comes from memory.
 	h := sha256.New()
@@ -99,7 +103,12 @@ func (r *run) stored(ctx context.Context, e catalog.Placed, known string) (sum s
 	return m.SHA256, have.Size == e.Size && have.SHA256 == m.SHA256, nil
 }
 
+// remember spares the next run the reading of a file that looks the same then. One
+// that may look the same though it was written to is read again.
 func (r *run) remember(ctx context.Context, e catalog.Placed, sum string) error {
+	if !r.mark.Trusts(e.Dev, e.Ctime) {
+		return nil
+	}
 	data, err := json.Marshal(markOf(e, sum))
 	if err != nil {
 		return err

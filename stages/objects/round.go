@@ -28,7 +28,7 @@ import (
 // A file that changes while it is read is read again; one that never holds still is
 // in the round's Restless, and no error. The index in the store is replaced before
 // Round returns; a round that was cut short is made up for by the next one.
-func (s *Stage) Round(ctx context.Context, env *pipeline.Env, source handoff.Source, before handoff.Objects) (_ *handoff.ObjectRound, err error) {
+func (s *Stage) Round(ctx context.Context, env *pipeline.Env, source handoff.Source, before handoff.Objects, checksum bool) (_ *handoff.ObjectRound, err error) {
 	began := time.Now()
 	own := *env
 	own.Ledger = env.Ledgers(Info().Name)
@@ -41,7 +41,7 @@ func (s *Stage) Round(ctx context.Context, env *pipeline.Env, source handoff.Sou
 		return nil, err
 	}
 	defer r.round.close()
-	r.entries = r.live
+	r.entries, r.doubts = r.live, checksum
 	env.Progress.Begin("objects", "bytes", 0)
 	defer env.Progress.End()
 	if err := r.all(ctx); err != nil {

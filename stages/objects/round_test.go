@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/catalog"
@@ -129,7 +131,12 @@ func (b *busy) sh(t *testing.T, script string) {
 
 func (b *busy) round(t *testing.T) *handoff.ObjectRound {
 	t.Helper()
-	made, err := objects.New(objects.Options{Hold: true}, nil).Round(t.Context(), b.env, handoff.Source{Root: b.root}, b.now)
+	return b.roundBy(t, false)
+}
+
+func (b *busy) roundBy(t *testing.T, checksum bool) *handoff.ObjectRound {
+	t.Helper()
+	made, err := objects.New(objects.Options{Hold: true}, nil).Round(t.Context(), b.env, handoff.Source{Root: b.root}, b.now, checksum)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +187,54 @@ func counts(r *handoff.ObjectRound) map[string]int64 {
 	all := map[string]int64{"looked": r.Looked, "added": r.Added, "altered": r.Altered, "dressed": r.Dressed, "removed": r.Removed, "changed": r.ChangedBytes}
 	maps.DeleteFunc(all, func(_ string, n int64) bool { return n == 0 })
 	return all
+}
+
+// A file that looks as it did is read when it is asked for. That it looks so, the
+// ledger is made to say.
+func TestRoundByChecksum(t *testing.T) {
+	b := newBusyLifted(t)
+	film := filepath.Join(b.root, "srv/media/film")
+	b.sh(t, `touch -r "$1/srv/media/film" "$1.time"; printf hidden | dd of="$1/srv/media/film" conv=notrunc status=none; touch -r "$1.time" "$1/srv/media/film"`)
+	var st unix.Stat_t
+	if err := unix.Stat(film, &st); err != nil {
+		t.Fatal(err)
+	}
+	ledger, item := b.env.Ledgers(objects.Info().Name), b.now.Store+" /srv/media/film"
+	text, ok, err := ledger.Lookup(t.Context(), item)
+	if err != nil || !ok {
+		t.Fatalf("the ledger has no %s: %v", item, err)
+	}
+	text = regexp.MustCompile(`"ctime":\d+`).ReplaceAllString(text, fmt.Sprintf(`"ctime":%d`, st.Ctim.Nano()))
+	if err := ledger.Commit(t.Context(), item, text); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]int64{"looked": 9}, counts(b.round(t))); diff != "" {
+		t.Errorf("by its looks (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]int64{"looked": 9, "altered": 1, "changed": 20000000}, counts(b.roundBy(t, true))); diff != "" {
+		t.Errorf("by its content (-want +got):\n%s", diff)
+	}
+	b.agrees(t)
+}
+
+// A store through a mapping into a page that is dirty already changes no time.
+func TestRoundOfAMapping(t *testing.T) {
+	b := newBusyLifted(t)
+	f, err := os.OpenFile(filepath.Join(b.root, "srv/media/film"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m, err := unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(m)
+	for n := range byte(4) {
+		m[0] = n
+		b.round(t)
+		b.agrees(t)
+	}
 }
 
 func TestRound(t *testing.T) {
@@ -307,7 +362,7 @@ func TestRestless(t *testing.T) {
 			t.Error(err)
 		}
 	}))
-	made, err := stage.Round(t.Context(), b.env, handoff.Source{Root: b.root}, b.now)
+	made, err := stage.Round(t.Context(), b.env, handoff.Source{Root: b.root}, b.now, false)
 	if err != nil {
 		t.Fatal(err)
 	}

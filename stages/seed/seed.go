@@ -142,14 +142,17 @@ type run struct {
 }
 
 func (r *run) volume(ctx context.Context, v handoff.Volume) error {
-	kept, err := delta.Record(r.Workspace.Path(workspace.Rounds, v.Name))
+	from := seed.Source(r.root)
+	if r.backups != nil {
+		from = r.backups
+	}
+	kept, err := delta.Record(ctx, r.Workspace.Path(workspace.Rounds, v.Name), from, v.Path)
 	if err != nil {
 		return err
 	}
 	defer kept.Close()
-	from, list := seed.Source(r.root), entries(ctx, r.cat, v, r.volumes, &kept.Scope)
+	list := entries(ctx, r.cat, v, r.volumes, &kept.Scope)
 	if r.backups != nil {
-		from = r.backups
 		list = r.backups.Entries(ctx, list, func(p hostpath.Path) bool { return kept.Scope.Has(p.Below(v.Path)) })
 	}
 	built, err := seed.Build(ctx, r.layout, from, list, seed.Options{

@@ -10,9 +10,9 @@ import (
 )
 
 // ObjectRounder brings the object store up to what the source is; before is what it
-// has.
+// has. With checksum every file is read, also those that look as before.
 type ObjectRounder interface {
-	Round(ctx context.Context, env *pipeline.Env, source handoff.Source, before handoff.Objects) (*handoff.ObjectRound, error)
+	Round(ctx context.Context, env *pipeline.Env, source handoff.Source, before handoff.Objects, checksum bool) (*handoff.ObjectRound, error)
 }
 
 // bringObjects is the round's part of the object store; nil without one. Of a source
@@ -28,7 +28,7 @@ func (r *run) bringObjects(ctx context.Context, final bool) (*handoff.ObjectRoun
 	if err != nil {
 		return nil, err
 	}
-	made, err := r.options.Objects.Round(ctx, r.Env, r.source, r.rounds.Objects(first))
+	made, err := r.options.Objects.Round(ctx, r.Env, r.source, r.rounds.Objects(first), r.options.Checksum)
 	if err != nil {
 		return nil, fmt.Errorf("objects: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/statelift/statelift/pipeline/ctime"
 	"github.com/statelift/statelift/pipeline/hostpath"
 	"github.com/statelift/statelift/pipeline/rootfs"
 	"github.com/statelift/statelift/pipeline/tree"
@@ -115,6 +116,13 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 
 // Close closes the file.
 func (f *File) Close() error { return f.f.Close() }
+
+// Flush flushes the file system that the file is on, before it is read (see
+// package ctime).
+func (f *File) Flush(ctx context.Context, m *ctime.Mark) error {
+	_, err := m.Flush(ctx, f.f)
+	return err
+}
 
 // Unchanged compares size, times and inode with what the scan saw. What was
 // read is the scanned content only if it succeeds afterwards.
