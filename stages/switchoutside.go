@@ -64,13 +64,28 @@ func (f *far) moveOut(ctx context.Context, in *fence.Fence) (err error) {
 }
 
 // outside are the workloads whose databases live outside the cluster.
-func (f *far) outside() (out []handoff.Workload) {
-	for _, w := range f.plan.Workloads {
+func (f *far) outside() []handoff.Workload { return outside(f.plan) }
+
+func outside(plan handoff.Plan) (out []handoff.Workload) {
+	for _, w := range plan.Workloads {
 		if w.External != nil {
 			out = append(out, w)
 		}
 	}
 	return out
+}
+
+// movesOut is how many bytes the volumes of their databases have.
+func movesOut(plan handoff.Plan) (n int64) {
+	for _, w := range outside(plan) {
+		for _, m := range w.Mounts {
+			i := slices.IndexFunc(plan.Volumes, func(v handoff.Volume) bool { return v.Name == m.Of })
+			if m.Origin == handoff.FromVolume && i >= 0 {
+				n += plan.Volumes[i].Bytes
+			}
+		}
+	}
+	return n
 }
 
 func (f *far) mover(in *fence.Fence) *transferjob.Mover {

@@ -123,14 +123,14 @@ func (f *far) Warm(ctx context.Context) (most time.Duration, checks []handoff.Ch
 // Costs are what a switch takes beside its final round, before anything was tried
 // for it: by what earlier cutovers took, and by the rounds, whose shortest Job says
 // how long a Pod takes at most to start. stops says that it stops the source.
-func Costs(d Deps, learnt handoff.SwitchCosts, rounds []handoff.Round, stops bool) sync.Costs {
-	p := cutover.Predict(d.basis(learnt, rounds, stops))
+func Costs(d Deps, plan handoff.Plan, learnt handoff.SwitchCosts, rounds []handoff.Round, stops bool) sync.Costs {
+	p := cutover.Predict(d.basis(plan, learnt, rounds, stops))
 	stop, start := p.Around()
 	return sync.Costs{Stop: stop, Start: start}
 }
 
-func (d Deps) basis(learnt handoff.SwitchCosts, rounds []handoff.Round, stops bool) cutover.Basis {
-	b := cutover.Basis{Learnt: learnt, Quiesce: stops, Cluster: d.Context != "", Smoke: len(d.Decisions.Smoke) > 0}
+func (d Deps) basis(plan handoff.Plan, learnt handoff.SwitchCosts, rounds []handoff.Round, stops bool) cutover.Basis {
+	b := cutover.Basis{Learnt: learnt, Quiesce: stops, Cluster: d.Context != "", MovesOut: movesOut(plan), Smoke: len(d.Decisions.Smoke) > 0}
 	for _, r := range rounds {
 		for _, v := range r.Volumes {
 			if v.Apply > 0 && (b.Pod == 0 || v.Apply < b.Pod) {
@@ -147,7 +147,7 @@ func (f *far) predict(tried cutover.Basis) (cutover.Prediction, error) {
 	if err != nil {
 		return cutover.Prediction{}, err
 	}
-	b := f.basis(tried.Learnt, made, tried.Quiesce)
+	b := f.basis(f.plan, tried.Learnt, made, tried.Quiesce)
 	b.Ask, b.Running = tried.Ask, tried.Running
 	if tried.Pod > 0 {
 		b.Pod, b.PodBy = tried.Pod, tried.PodBy

@@ -190,11 +190,8 @@ func writeOutside(w io.Writer, v handoff.VolumeChanges) {
 
 // took is a duration for people, "-" for none.
 func took(d time.Duration) string {
-	switch {
-	case d == 0:
+	if d == 0 {
 		return "-"
-	case d > 10*time.Second:
-		return d.Round(time.Second).String()
 	}
-	return d.Round(10 * time.Millisecond).String()
+	return lasted(d)
 }

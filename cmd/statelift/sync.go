@@ -90,8 +90,8 @@ func (g *globals) sync(ctx context.Context, o syncOptions) (_ *syncReport, err e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	journal, err := pipeline.Read(l.ws, handoff.SwitchKey)
-	if err != nil && !errors.Is(err, pipeline.ErrNoHandoff) {
+	journal, err := readSwitch(l.ws)
+	if err != nil {
 		return nil, err
 	}
 	if err := journal.Refuse(handoff.GuardedSync); err != nil {
@@ -117,26 +117,30 @@ func (g *globals) sync(ctx context.Context, o syncOptions) (_ *syncReport, err e
 	if err != nil {
 		return nil, err
 	}
-	r.Prediction = sync.Predict(rounds.Rounds, time.Now(), stages.Costs(l.deps, journal.Learnt, rounds.Rounds, l.request.Context != ""))
+	plan, err := pipeline.Read(l.ws, handoff.PlanKey)
+	if err != nil {
+		return nil, err
+	}
+	r.Prediction = sync.Predict(rounds.Rounds, time.Now(), stages.Costs(l.deps, plan, journal.Learnt, rounds.Rounds, l.request.Context != ""))
 	r.Go = r.Prediction.Go(o.maxDowntime)
 	return r, restless(round)
 }
 
 // restless says which paths the round lacks.
 func restless(round handoff.Round) error {
-	var because []string
+	var paths []handoff.Restless
 	for _, v := range round.Volumes {
-		for _, p := range v.Restless {
-			because = append(because, fmt.Sprintf("%s did not hold still while it was read: %s", p.Path, p.Advice))
-		}
+		paths = append(paths, v.Restless...)
 	}
 	if round.Objects != nil {
-		for _, p := range round.Objects.Restless {
-			because = append(because, fmt.Sprintf("%s did not hold still while it was read: %s", p.Path, p.Advice))
-		}
+		paths = append(paths, round.Objects.Restless...)
 	}
-	if len(because) == 0 {
+	if len(paths) == 0 {
 		return nil
+	}
+	var because []string
+	for _, p := range paths {
+		because = append(because, fmt.Sprintf("%s did not hold still while it was read: %s", p.Path, p.Advice))
 	}
 	return &pipeline.Incomplete{Because: because}
 }

@@ -130,6 +130,8 @@ func TestPredict(t *testing.T) {
 		Known: true, Final: 3 * time.Second, FinalBy: "by the rounds", Quiesce: true, Ask: 100 * time.Millisecond, Running: 5,
 		Cluster: true, Pod: 2 * time.Second, PodBy: "tried", Smoke: true,
 	}
+	moves := measured
+	moves.MovesOut = 25 * supposedRate
 	learnt := measured
 	learnt.Learnt = handoff.SwitchCosts{Stop: 1 * time.Second, Judge: 2 * time.Second, Start: 4 * time.Second, Smoke: 8 * time.Second}
 	rehearsal := Basis{Known: true, Final: 3 * time.Second, FinalBy: "by the rounds"}
@@ -143,6 +145,8 @@ func TestPredict(t *testing.T) {
 		{"measured", measured, questions*100*time.Millisecond + 5*supposedService + 3*time.Second + 2*time.Second + supposedReady + supposedSmoke,
 			[]string{stepStop, stepFinal, stepRelease, stepSmoke}, "supposed"},
 		{"learnt", learnt, 18 * time.Second, []string{stepStop, stepJudge, stepFinal, stepRelease, stepSmoke}, "an earlier cutover"},
+		{"a database moves out", moves, questions*100*time.Millisecond + 5*supposedService + 3*time.Second + 2*time.Second + supposedReady + supposedMove + 25*time.Second + supposedSmoke,
+			[]string{stepStop, stepFinal, stepRelease, stepSmoke}, "supposed"},
 		{"rehearsal", rehearsal, 3 * time.Second, []string{stepFinal}, "by the rounds"},
 		{"nothing known", Basis{Quiesce: true, Cluster: true, FinalBy: "no round"}, questions*supposedAsk + supposedRunning*supposedService + supposedPod + supposedReady,
 			[]string{stepStop, stepRelease}, "supposed"},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/statelift/statelift/pipeline/bytesize"
 	"github.com/statelift/statelift/pipeline/handoff"
 )
 
@@ -36,6 +37,9 @@ type Basis struct {
 	Cluster bool
 	Pod     time.Duration
 	PodBy   string
+	// MovesOut is how many bytes of volumes are of databases that move to servers
+	// outside the cluster before the workloads start.
+	MovesOut int64
 	// Smoke says that there are smoke checks.
 	Smoke bool
 }
@@ -51,6 +55,8 @@ const (
 	supposedPod     = 3 * time.Second
 	supposedReady   = 4 * time.Second // from the start of a Pod until its services are ready
 	supposedSmoke   = 500 * time.Millisecond
+	supposedMove    = 10 * time.Second // Pods that dump, restore and compare a database
+	supposedRate    = 4 << 20          // bytes per second of it
 )
 
 // Predict adds up what the steps should take: what an earlier cutover took, else
@@ -80,8 +86,11 @@ func Predict(b Basis) Prediction {
 	case b.Learnt.Start > 0:
 		add(stepRelease, b.Learnt.Start, earlier)
 	default:
-		add(stepRelease, cmp.Or(b.Pod, supposedPod)+supposedReady,
-			fmt.Sprintf("%s for the Pods: %s; %s supposed until their services are ready", round(cmp.Or(b.Pod, supposedPod)), cmp.Or(b.PodBy, "supposed"), supposedReady))
+		by := fmt.Sprintf("%s for the Pods: %s; %s supposed until their services are ready", round(cmp.Or(b.Pod, supposedPod)), cmp.Or(b.PodBy, "supposed"), supposedReady)
+		if b.MovesOut > 0 {
+			by += fmt.Sprintf("; %s supposed to move %s to databases outside", round(b.move()), bytesize.Text(b.MovesOut))
+		}
+		add(stepRelease, cmp.Or(b.Pod, supposedPod)+supposedReady+b.move(), by)
 	}
 	switch {
 	case !b.Cluster || !b.Smoke:
@@ -111,6 +120,14 @@ func (b Basis) stop() time.Duration {
 		return questions*supposedAsk + supposedRunning*supposedService
 	}
 	return questions*b.Ask + time.Duration(b.Running)*supposedService
+}
+
+// move is 0 when no database moves out.
+func (b Basis) move() time.Duration {
+	if b.MovesOut == 0 {
+		return 0
+	}
+	return supposedMove + time.Duration(float64(b.MovesOut)/supposedRate*float64(time.Second))
 }
 
 func (b Basis) stopBy() string {
