@@ -55,7 +55,11 @@ func (r *run) workload(ctx context.Context, c *cluster.Cluster, w handoff.Worklo
 		return "", err
 	}
 	pods = slices.DeleteFunc(pods, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded })
-	return probes(w, pods, int(want))
+	said, err := probes(w, pods, int(want))
+	if err == nil {
+		r.fetched(ctx, c, w, pods)
+	}
+	return said, err
 }
 
 // replicas is how many Pods the cluster was told to run.
