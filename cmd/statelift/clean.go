@@ -221,7 +221,7 @@ func (c *cleaner) holdsClaims(namespace string) bool {
 	return slices.ContainsFunc(c.made.All(), func(t cluster.Thing) bool { return t.Kind == "PersistentVolumeClaim" && t.Namespace == namespace })
 }
 
-// patience is how long an object may take to go.
+// cleanPatience is how long an object may take to go, with its finalizers.
 const cleanPatience = 2 * time.Minute
 
 func (c *cleaner) remove(ctx context.Context, in *cluster.Cluster, found cluster.Found) error {

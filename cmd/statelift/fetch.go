@@ -27,6 +27,9 @@ Standard output has a line "fetched: {JSON}" at the end.`,
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := g.patience.check(); err != nil {
+				return err
+			}
 			path, err := hostpath.Unquote(below)
 			if err != nil || from == "" || o.SHA256 == "" || path == "" || o.To == "" {
 				return errUsage{errors.Join(errors.New("fetch needs --store, --index, --below and --to"), err)}

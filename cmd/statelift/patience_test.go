@@ -18,7 +18,7 @@ func TestPatience(t *testing.T) {
 	if err := p.check(); err != nil || d.Stall != time.Second || d.Attempts != 2 || d.Patience != time.Minute {
 		t.Errorf("%v: stages are told %s, %d, %s", err, d.Stall, d.Attempts, d.Patience)
 	}
-	for _, args := range [][]string{{"sync"}, {"cutover", "--stopped"}} {
+	for _, args := range [][]string{{"sync"}, {"cutover", "--stopped"}, {"rollback"}} {
 		out := attempt(t, nil, append(args, "-w", t.TempDir(), "--patience", "-1s")...)
 		out.want(t, exitUsage)
 		if !strings.Contains(out.stderr, "--patience -1s") {

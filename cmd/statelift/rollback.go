@@ -36,6 +36,9 @@ accept there is no way back.`,
 		Example: "  statelift rollback\n  statelift rollback --archive /srv/written-in-the-cluster",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := g.patience.check(); err != nil {
+				return err
+			}
 			if o.Archive != "" && o.NoList {
 				return errUsage{errors.New("--archive and --no-list exclude each other")}
 			}

@@ -21,8 +21,8 @@ type globals struct {
 	workspace string
 	json      bool
 	verbose   bool
-	patience  patience // of run and verify
-	// proveVolumes is of verify.
+	patience  patience // of the commands that talk to a far side
+	// proveVolumes is of verify: the pipeline is wired before the command runs.
 	proveVolumes bool
 }
 

@@ -23,9 +23,14 @@ type stageInfo struct {
 
 func newStages(g *globals) *cobra.Command {
 	return &cobra.Command{
-		Use:     "stages",
-		Short:   "List the stages: what each reads, writes and touches",
-		Long:    "List the stages in their order: the hand-offs that each reads and writes, what it\nmay touch beside the workspace, and how it goes on after a stop. Nothing is run.\n\nA stage is done once for what it reads, and again when that changes. What a user\nasks for at a time of their own is none, but a command: sync, cutover, rollback,\naccept.",
+		Use:   "stages",
+		Short: "List the stages: what each reads, writes and touches",
+		Long: `List the stages in their order: the hand-offs that each reads and writes, what it
+may touch beside the workspace, and how it goes on after a stop. Nothing is run.
+
+A stage is done once for what it reads, and again when that changes. What a user
+asks for at a time of their own is no stage, but a command: sync, cutover, rollback,
+accept.`,
 		Example: "  statelift stages\n  statelift stages --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

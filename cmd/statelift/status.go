@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/handoff"
+	"github.com/statelift/statelift/pipeline/workspace"
 	"github.com/statelift/statelift/stages"
 	"github.com/statelift/statelift/stages/cutover"
 	"github.com/statelift/statelift/stages/source"
@@ -60,7 +62,9 @@ func (g *globals) status(ctx context.Context) (*statusReport, error) {
 	if lockErr == nil {
 		defer release()
 	}
-	r.Busy = lockErr != nil
+	// One that cannot be locked for another reason (a read-only file system) is
+	// still there to look at.
+	r.Busy = errors.Is(lockErr, workspace.ErrLocked)
 	req, err := recall(ws)
 	if err != nil {
 		return nil, err

@@ -92,7 +92,7 @@ func (r *reader) hash(kind crypto.Hash, size int64) hash.Hash {
 const slow = 512 << 10
 
 // inspect is called for every path, by workers.
-func (c *comparer) inspect(dir *os.File, it *walk.Item) walk.Inspector {
+func (c *comparer) inspect(ctx context.Context, dir *os.File, it *walk.Item) walk.Inspector {
 	owned, ok := c.owner(it)
 	if !ok {
 		return nil
@@ -106,7 +106,7 @@ func (c *comparer) inspect(dir *os.File, it *walk.Item) walk.Inspector {
 	case it.Size >= slow:
 		return func(ctx context.Context, dir *os.File, it *walk.Item) { c.compare(ctx, dir, it, owned) }
 	default:
-		c.compare(context.Background(), dir, it, owned)
+		c.compare(ctx, dir, it, owned)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func look(t *testing.T, dir, name string, o collect.Owned, seen func(*walk.Item)
 	if seen != nil {
 		seen(it)
 	}
-	if later := c.inspect(f, it); later != nil {
+	if later := c.inspect(t.Context(), f, it); later != nil {
 		later(context.Background(), f, it)
 	}
 	return it

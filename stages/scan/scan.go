@@ -126,13 +126,13 @@ func (r *run) walk(ctx context.Context, ws workspace.Workspace) error {
 	r.refused = make([]int, len(r.collectors))
 	err = walk.Walk(ctx, walk.Options{
 		Root: r.root, Mounts: table, Workers: cmp.Or(r.Workers, max(lanes, runtime.GOMAXPROCS(0))), Prune: prune(ws),
-		Inspect: func(_ context.Context, dir *os.File, it *walk.Item) walk.Inspector {
+		Inspect: func(ctx context.Context, dir *os.File, it *walk.Item) walk.Inspector {
 			for i, c := range r.collectors {
 				if c.Wants(it.Path, it.Type) {
 					it.Note.Marks |= 1 << i
 				}
 			}
-			return compare.inspect(dir, it)
+			return compare.inspect(ctx, dir, it)
 		},
 		Vanished: func(p hostpath.Path, why string) error {
 			return r.fact(ctx, collect.Problem("walk", facts.Source{Path: p}, why))
