@@ -38,6 +38,9 @@ func (e *InputError) Unwrap() error { return e.Err }
 // of the source could not be taken along. It is no success.
 type Incomplete struct {
 	Because []string
+	// Listed is where all reasons can be read later, for people; "" is statelift
+	// status --json.
+	Listed string
 }
 
 func (e *Incomplete) Error() string {

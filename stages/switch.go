@@ -113,9 +113,6 @@ func (f *far) connect() (*cluster.Cluster, error) {
 	return c, nil
 }
 
-// patience is how long a fault in the cluster is waited for that may pass.
-const patience = 3 * time.Minute
-
 // fence connects and watches.
 func (f *far) fence(ctx context.Context) (*fence.Fence, error) {
 	if f.opened != nil {
@@ -141,7 +138,7 @@ func (f *far) fence(ctx context.Context) (*fence.Fence, error) {
 	if err != nil {
 		return nil, cluster.Explain(c.Context, err)
 	}
-	waits := cmp.Or(f.Patience, patience)
+	waits := cmp.Or(f.Patience, await.Patience)
 	f.opened = &fence.Fence{
 		Owner: &cluster.Owner{Cluster: c, Made: made, Workspace: identity, Log: env.Log, Patience: waits}, Plan: f.plan, Log: env.Log,
 		Waiter: &await.Waiter{
@@ -160,7 +157,7 @@ func (f *far) Hold(ctx context.Context) error {
 	}
 	for began := time.Now(); ; {
 		err := f.hold(ctx)
-		if err == nil || !cluster.Passing(err) || time.Since(began) > cmp.Or(f.Patience, patience) {
+		if err == nil || !cluster.Passing(err) || time.Since(began) > cmp.Or(f.Patience, await.Patience) {
 			return err
 		}
 		f.env("deploy").Log.Warn("the cluster does not answer, and is asked again to hold its workloads", "error", err)

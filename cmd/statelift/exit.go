@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +95,7 @@ func message(err error) string {
 	b.WriteString("incomplete, because")
 	for i, reason := range incomplete.Because {
 		if i == most {
-			fmt.Fprintf(&b, "\n  … and %d more (statelift status --json lists them)", len(incomplete.Because)-most)
+			fmt.Fprintf(&b, "\n  … and %d more (all are in %s)", len(incomplete.Because)-most, cmp.Or(incomplete.Listed, "statelift status --json"))
 			break
 		}
 		b.WriteString("\n  " + reason)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/statelift/statelift/pipeline/cluster"
+	"github.com/statelift/statelift/pipeline/cluster/await"
 	"github.com/statelift/statelift/pipeline/layer/registry"
 	"github.com/statelift/statelift/pipeline/selfimage"
 	"github.com/statelift/statelift/pipeline/store"
@@ -32,7 +33,7 @@ func (p *patience) register(cmd *cobra.Command) {
 
 // registerCluster is for the commands that wait for what they start in a cluster.
 func (p *patience) registerCluster(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&p.faults, "patience", 0, "how long a fault in the cluster that may pass by itself is waited for; one that cannot ends the run at once (default 3m0s)")
+	cmd.Flags().DurationVar(&p.faults, "patience", 0, "how long a fault in the cluster that may pass by itself is waited for; one that cannot ends the run at once (default "+await.Patience.String()+")")
 }
 
 func (p patience) check() error {

@@ -142,7 +142,7 @@ func restless(round handoff.Round) error {
 	for _, p := range paths {
 		because = append(because, fmt.Sprintf("%s did not hold still while it was read: %s", p.Path, p.Advice))
 	}
-	return &pipeline.Incomplete{Because: because}
+	return &pipeline.Incomplete{Because: because, Listed: "run/rounds.json of the workspace"}
 }
 
 func (r *syncReport) write(w io.Writer) error {

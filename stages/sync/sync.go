@@ -10,6 +10,7 @@ import (
 
 	"github.com/statelift/statelift/pipeline"
 	"github.com/statelift/statelift/pipeline/carrier"
+	"github.com/statelift/statelift/pipeline/cluster/await"
 	"github.com/statelift/statelift/pipeline/delta"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/lineage"
@@ -35,7 +36,7 @@ type Options struct {
 	// Parallel is how many volumes are brought up to date at once; 0 is 4.
 	Parallel int
 	// Patience is how long a fault of the cluster that may pass by itself is waited
-	// for; 0 is three minutes.
+	// for; 0 is [await.Patience].
 	Patience time.Duration
 	// Objects has the round's part of the object store; nil leaves that out.
 	Objects ObjectRounder
@@ -52,7 +53,7 @@ func New(o Options) *Stage {
 		o.Parallel = 4
 	}
 	if o.Patience == 0 {
-		o.Patience = 3 * time.Minute
+		o.Patience = await.Patience
 	}
 	if o.Environment == nil {
 		o.Environment = os.Getenv

@@ -12,6 +12,10 @@ import (
 	"github.com/statelift/statelift/pipeline/cluster"
 )
 
+// Patience is how long a fault that may pass by itself is waited for where nobody
+// said how long.
+const Patience = 3 * time.Minute
+
 // Waiter waits in one namespace.
 type Waiter struct {
 	Cluster  *cluster.Cluster

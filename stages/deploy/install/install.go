@@ -39,7 +39,7 @@ type Options struct {
 	// Parallel is how many volumes are copied at once; 0 is 4.
 	Parallel int `json:"-"`
 	// Patience is how long a fault that may pass by itself is waited for; 0 is
-	// three minutes.
+	// [await.Patience].
 	Patience time.Duration `json:"-"`
 	// Environment is where credentials are; nil is os.Getenv.
 	Environment func(string) string `json:"-"`
@@ -50,7 +50,7 @@ func (o Options) withDefaults() Options {
 		o.Parallel = 4
 	}
 	if o.Patience == 0 {
-		o.Patience = 3 * time.Minute
+		o.Patience = await.Patience
 	}
 	if o.Environment == nil {
 		o.Environment = os.Getenv
