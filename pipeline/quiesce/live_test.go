@@ -150,8 +150,42 @@ func TestSystemV(t *testing.T) {
 	if got := serving(t, host); slices.Contains(got, "nginx") || !slices.Contains(got, "postgres") {
 		t.Errorf("after the start %q serve", got)
 	}
+	lateStop(t, host, s)
 	if _, err := source(t, host, "absent.service generic-unit").Reach(ctx); err == nil || !strings.Contains(err.Error(), "absent.service") {
 		t.Errorf("a service that the host has not is reached: %v", err)
+	}
+}
+
+// lateStop kills a stop whose command goes on, and starts again at once: the service
+// runs in the end.
+func lateStop(t *testing.T, host *live.Host, s *quiesce.Source) {
+	t.Helper()
+	ctx := t.Context()
+	commands, err := s.Commands(ctx)
+	must(t, err)
+	i := slices.IndexFunc(commands, func(c quiesce.Command) bool { return c.What == "stop docket" })
+	_, err = host.Run(ctx, "pkill", "-STOP", "docketd") // it does not end before it goes on
+	must(t, err)
+	stop := exec.CommandContext(ctx, "nsenter", append(host.Enter()[1:], commands[i].Argv...)...)
+	must(t, stop.Start())
+	poll(t, "the stop is under way", func() bool {
+		_, err := host.Run(ctx, "pgrep", "-f", "^start-stop-daemon --stop")
+		return err == nil
+	})
+	must(t, stop.Process.Kill())
+	_ = stop.Wait() // killed
+	started := make(chan error, 1)
+	go func() { started <- s.Start(ctx) }()
+	time.Sleep(time.Second) // for what does not wait for the stop
+	_, err = host.Run(ctx, "pkill", "-CONT", "docketd")
+	must(t, err)
+	must(t, <-started)
+	poll(t, "the stop is over", func() bool {
+		_, err := host.Run(ctx, "pgrep", "-f", "^start-stop-daemon --stop")
+		return err != nil
+	})
+	if got := serving(t, host); !slices.Contains(got, "docketd") {
+		t.Errorf("after a stop that was late %q serve", got)
 	}
 }
 

@@ -80,16 +80,28 @@ func (systemd) unfence(names []string) Command {
 // sysv is service(8) and the scripts in /etc/init.d.
 type sysv struct{}
 
+// serviceScript gives a script its word when no other command of this kind is under
+// way for it: one that a killed call has left behind may still be stopping what is
+// to be started. systemd sees to that by itself. The lock, flock(1), is on the
+// script, and a daemon does not inherit it; where there is none it goes without.
+const serviceScript = `script=/etc/init.d/$1
+if flock -o "$script" true 2>/dev/null; then exec flock -o "$script" service "$1" `
+
+func serviceDoes(word string) string {
+	return serviceScript + word + `; fi
+exec service "$1" ` + word
+}
+
 func (sysv) stop(t target, m mark) Command {
-	c := Command{What: "stop " + t.name, Argv: []string{"service", t.name, "stop"}}
+	c := Command{What: "stop " + t.name, Argv: []string{"sh", "-c", serviceDoes("stop"), "stop", t.name}}
 	if len(m) > 0 {
-		c.Argv = []string{"sh", "-c", markScript + `service "$1" stop`, "stop", t.name, strings.Join(m, " ")}
+		c.Argv = []string{"sh", "-c", markScript + "{ " + serviceDoes("stop") + "; }", "stop", t.name, strings.Join(m, " ")}
 	}
 	return c
 }
 
 func (sysv) start(name string) Command {
-	return Command{What: "start " + name, Argv: []string{"service", name, "start"}}
+	return Command{What: "start " + name, Argv: []string{"sh", "-c", serviceDoes("start"), "start", name}}
 }
 
 //go:embed fence.sh
