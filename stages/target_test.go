@@ -152,7 +152,7 @@ func TestTargetIsLookedAtFirst(t *testing.T) {
 				defer bed.Run(t, "delete", "-n", ns, tt.undo)
 			}
 			var blocked *pipeline.Blocked
-			for end := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+			for end := time.Now().Add(3 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
 				if err := l.run(t, root, bed.Context, ns, tt.text); errors.As(err, &blocked) || time.Now().After(end) {
 					break
 				}
@@ -197,7 +197,7 @@ func TestTargetIsLookedAtFirst(t *testing.T) {
 	}
 	bed.Apply(t, ns, "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: lifter}\nrules: "+rules[1]+"\n")
 	bed.Run(t, "create", "rolebinding", "lifter", "-n", ns, "--role=lifter", "--serviceaccount="+ns+":lifter")
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		if err = l.run(t, root, bed.Context, ns, ""); err == nil || time.Now().After(end) {
 			break
 		}

@@ -196,7 +196,7 @@ func interrupt(t *testing.T, b bucket, args ...string) {
 		}
 		return false
 	}
-	for deadline := time.Now().Add(30 * time.Second); !waiting(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !waiting(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("no request came")
 		}

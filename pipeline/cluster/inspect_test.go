@@ -273,10 +273,10 @@ rules:
 
 func waitFor(t *testing.T, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if done() {
 			return
 		}
 	}
-	t.Fatal("it did not happen within 20 s")
+	t.Fatal("it did not happen within three minutes")
 }

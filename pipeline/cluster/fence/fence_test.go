@@ -141,7 +141,7 @@ func (h held) scale(t *testing.T) string {
 // until polls what kubectl says.
 func (h held) until(t *testing.T, what string, ok func(string) bool, args ...string) {
 	t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for {
 		got := h.kubectl(t, args...)
 		if ok(got) {

@@ -69,7 +69,7 @@ func TestHold(t *testing.T) {
 // waitFor polls what kubectl says.
 func (l *lift) waitFor(t *testing.T, want string, args ...string) {
 	t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for !strings.Contains(l.kubectl(t, args...), want) {
 		if time.Now().After(deadline) {
 			t.Fatalf("kubectl %s does not say %q\n%s", strings.Join(args, " "), want, l.describe())
