@@ -105,7 +105,7 @@ func (w *writer) transferSpec(wl handoff.Workload) batchv1.JobSpec {
 	main.Ports, main.ReadinessProbe, main.LivenessProbe, main.StartupProbe = nil, nil, nil, nil
 	main.Command = []string{programAt + "/statelift"}
 	main.Args = []string{
-		"transfer", "--order", escapeVariables(w.transferOrder(wl)), transferjob.SourceFlag, w.sourceOf(wl),
+		"transfer", transferjob.OrderFlag, escapeVariables(w.transferOrder(wl)), transferjob.SourceFlag, w.sourceOf(wl),
 		"--password", adminAt + "/" + transferjob.PasswordKey, "--scratch", scratchAt,
 	}
 	if wl.External.CAFile != "" {

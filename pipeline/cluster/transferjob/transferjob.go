@@ -13,8 +13,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -30,6 +32,9 @@ const (
 	Annotation = "statelift.io/transfer"
 	// Container is that of the Job which does it.
 	Container = "transfer"
+	// OrderFlag is followed by what is moved, and where; the command of the
+	// workload's own server comes behind "--".
+	OrderFlag = "--order"
 	// SourceFlag is followed by what the volumes were filled from.
 	SourceFlag = "--source"
 	// PasswordKey is the administrator's password in the Secret.
@@ -55,16 +60,18 @@ type Mover struct {
 
 // state is what the ledger knows of one workload.
 type state struct {
-	Source string    `json:"source"`
-	Job    types.UID `json:"job,omitempty"`
+	Source string `json:"source"`
+	// Order is the digest of what was to be moved, and where, see [orderOf].
+	Order string    `json:"order,omitempty"`
+	Job   types.UID `json:"job,omitempty"`
 	// Receipt is there when both sides were compared.
 	Receipt *handoff.TransferReceipt `json:"receipt,omitempty"`
 }
 
 // Move has the databases of a workload moved by its Job of the manifests. Source
 // says from what its volumes are now, as VOLUME=DIGEST with commas; "" is what the
-// Job says. What was moved from there and proved before is not moved again. A
-// receipt that names differences is no error here.
+// Job says. What was moved from there by the same order and proved before is not
+// moved again. A receipt that names differences is no error here.
 func (m *Mover) Move(ctx context.Context, job *unstructured.Unstructured, source string) (handoff.TransferReceipt, error) {
 	w, err := m.workload(job)
 	if err != nil {
@@ -75,18 +82,22 @@ func (m *Mover) Move(ctx context.Context, job *unstructured.Unstructured, source
 	if err != nil {
 		return handoff.TransferReceipt{}, err
 	}
+	order, err := orderOf(job)
+	if err != nil {
+		return handoff.TransferReceipt{}, err
+	}
 	st, err := m.state(ctx, workload)
 	if err != nil {
 		return handoff.TransferReceipt{}, err
 	}
-	if st.Source == source && st.Receipt != nil && st.Receipt.Proved {
+	if st.Source != source || st.Order != order {
+		st = state{Source: source, Order: order}
+	}
+	if st.Receipt != nil && st.Receipt.Proved {
 		return *st.Receipt, nil
 	}
 	if err := m.giveCredential(ctx, w); err != nil {
 		return handoff.TransferReceipt{}, err
-	}
-	if st.Source != source {
-		st = state{Source: source}
 	}
 	run := copyjob.Job{
 		Object: job, Volume: "of " + workload, Known: st.Job, Brief: true,
@@ -101,7 +112,7 @@ func (m *Mover) Move(ctx context.Context, job *unstructured.Unstructured, source
 		if err := json.Unmarshal([]byte(text), &receipt); err != nil {
 			return fmt.Errorf("the receipt: %w", err)
 		}
-		return check(receipt, workload, source)
+		return check(receipt, w, source)
 	})
 	if err != nil {
 		return receipt, fmt.Errorf("the databases of %s: %w", workload, err)
@@ -156,14 +167,55 @@ func (m *Mover) workload(job *unstructured.Unstructured) (handoff.Workload, erro
 
 // check takes no word for a proof that contradicts itself, or is of something
 // else.
-func check(r handoff.TransferReceipt, workload, source string) error {
+func check(r handoff.TransferReceipt, w handoff.Workload, source string) error {
+	server := net.JoinHostPort(w.External.Host, strconv.Itoa(int(w.External.Port)))
+	missing := slices.IndexFunc(w.External.Databases, func(name string) bool {
+		return !slices.ContainsFunc(r.Databases, func(d handoff.DatabaseProof) bool { return d.Name == name })
+	})
 	switch {
-	case r.Workload != workload, r.Source != source:
+	case r.Workload != w.Name, r.Source != source:
 		return fmt.Errorf("the receipt is of %s from %s", r.Workload, r.Source)
+	case r.Server != server, r.Engine != w.External.Engine:
+		return fmt.Errorf("the receipt is of %s at %s, and not of %s at %s", r.Engine, r.Server, w.External.Engine, server)
+	case missing >= 0:
+		return fmt.Errorf("the receipt says nothing of the database %s", w.External.Databases[missing])
 	case r.Proved != (len(r.Differences) == 0):
 		return errors.New("the receipt contradicts itself")
 	}
 	return nil
+}
+
+// container has the one container of a Job, as a list, and its arguments.
+func container(job *unstructured.Unstructured) (boxes []any, args []string, err error) {
+	boxes, _, err = unstructured.NestedSlice(job.Object, "spec", "template", "spec", "containers")
+	if err != nil || len(boxes) != 1 {
+		return nil, nil, fmt.Errorf("the Job %s does not have one container", job.GetName())
+	}
+	box, _ := boxes[0].(map[string]any)
+	args, _, err = unstructured.NestedStringSlice(box, "args")
+	if err != nil {
+		return nil, nil, fmt.Errorf("the Job %s: %w", job.GetName(), err)
+	}
+	return boxes, args, nil
+}
+
+// orderOf is the digest of what a Job moves and where, whatever state it moves: a
+// proof of one server says nothing of another one.
+func orderOf(job *unstructured.Unstructured) (string, error) {
+	_, args, err := container(job)
+	if err != nil {
+		return "", err
+	}
+	var order []string
+	if i := slices.Index(args, OrderFlag); i >= 0 && i+1 < len(args) {
+		order = append(order, args[i+1])
+	}
+	if i := slices.Index(args, "--"); i >= 0 {
+		order = append(order, args[i:]...)
+	}
+	data, err := json.Marshal(order)
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), err
 }
 
 // lookFlag has the Job only look.
@@ -173,14 +225,13 @@ const lookFlag = "--look"
 // Job's template cannot be changed.
 func prepare(job *unstructured.Unstructured, source string, look bool) (*unstructured.Unstructured, string, error) {
 	job = job.DeepCopy()
-	boxes, _, err := unstructured.NestedSlice(job.Object, "spec", "template", "spec", "containers")
-	if err != nil || len(boxes) != 1 {
-		return nil, "", fmt.Errorf("the Job %s does not have one container", job.GetName())
+	boxes, args, err := container(job)
+	if err != nil {
+		return nil, "", err
 	}
 	box, _ := boxes[0].(map[string]any)
-	args, _, err := unstructured.NestedStringSlice(box, "args")
 	i := slices.Index(args, SourceFlag)
-	if err != nil || i < 0 || i+1 >= len(args) {
+	if i < 0 || i+1 >= len(args) {
 		return nil, "", fmt.Errorf("the Job %s does not say from what it moves", job.GetName())
 	}
 	if source != "" {

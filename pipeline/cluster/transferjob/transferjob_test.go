@@ -1,6 +1,7 @@
 package transferjob
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/statelift/statelift/fixtures/outside"
 	"github.com/statelift/statelift/pipeline"
+	"github.com/statelift/statelift/pipeline/cluster"
+	"github.com/statelift/statelift/pipeline/cluster/await"
+	"github.com/statelift/statelift/pipeline/cluster/copyjob"
 	"github.com/statelift/statelift/pipeline/handoff"
 )
 
@@ -80,20 +84,74 @@ func TestPrepare(t *testing.T) {
 
 // A receipt that contradicts itself, or is of something else, proves nothing.
 func TestCheck(t *testing.T) {
-	good := handoff.TransferReceipt{Workload: "database", Source: "s", Proved: true}
-	if err := check(good, "database", "s"); err != nil {
+	w := handoff.Workload{Name: "database", External: &handoff.External{Engine: "mariadb", Host: "db.example", Port: 3306, Databases: []string{"shop"}}}
+	good := handoff.TransferReceipt{
+		Workload: "database", Source: "s", Engine: "mariadb", Server: "db.example:3306", Databases: []handoff.DatabaseProof{{Name: "shop"}}, Proved: true,
+	}
+	if err := check(good, w, "s"); err != nil {
 		t.Error(err)
 	}
 	for name, change := range map[string]func(*handoff.TransferReceipt){
 		"another workload":        func(r *handoff.TransferReceipt) { r.Workload = "other" },
 		"another state":           func(r *handoff.TransferReceipt) { r.Source = "t" },
+		"another server":          func(r *handoff.TransferReceipt) { r.Server = "old.example:3306" },
+		"another engine":          func(r *handoff.TransferReceipt) { r.Engine = "postgresql" },
+		"a database is missing":   func(r *handoff.TransferReceipt) { r.Databases = []handoff.DatabaseProof{{Name: "other"}} },
 		"proved with differences": func(r *handoff.TransferReceipt) { r.Differences = []string{"a table"} },
 		"nothing differs":         func(r *handoff.TransferReceipt) { r.Proved = false },
 	} {
 		bad := good
 		change(&bad)
-		if err := check(bad, "database", "s"); err == nil {
+		if err := check(bad, w, "s"); err == nil {
 			t.Errorf("%s: it is taken", name)
+		}
+	}
+}
+
+type ledger map[string]string
+
+func (l ledger) Lookup(_ context.Context, item string) (string, bool, error) {
+	mark, ok := l[item]
+	return mark, ok, nil
+}
+
+func (l ledger) Commit(_ context.Context, item, mark string) error {
+	l[item] = mark
+	return nil
+}
+
+// What is proved is not moved again, unless another state of the source, another
+// server or other databases are asked for. Whoever moves wants the password, which
+// is not there.
+func TestMoveAgain(t *testing.T) {
+	order := func(host, source, server string) *unstructured.Unstructured {
+		return manifest("transfer", OrderFlag, `{"host":"`+host+`"}`, SourceFlag, source, "--", server)
+	}
+	m := &Mover{
+		Ledger: ledger{}, Runner: &copyjob.Runner{Waiter: &await.Waiter{Cluster: &cluster.Cluster{}}}, Environment: func(string) string { return "" },
+		Plan: handoff.Plan{Workloads: []handoff.Workload{{Name: "database", External: &handoff.External{PasswordEnv: "UNSET"}}}},
+	}
+	first := order("old.example", "db=sha256:1", "mariadbd")
+	sum, err := orderOf(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.keep(t.Context(), "database", state{Source: "db=sha256:1", Order: sum, Receipt: &handoff.TransferReceipt{Proved: true}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		job   *unstructured.Unstructured
+		moves bool
+	}{
+		"the same":        {first, false},
+		"another server":  {order("new.example", "db=sha256:1", "mariadbd"), true},
+		"another state":   {order("old.example", "db=sha256:2", "mariadbd"), true},
+		"another command": {order("old.example", "db=sha256:1", "mysqld"), true},
+	} {
+		receipt, err := m.Move(t.Context(), test.job, "")
+		var blocked *pipeline.Blocked
+		if errors.As(err, &blocked) != test.moves || receipt.Proved == test.moves || test.moves != (err != nil) {
+			t.Errorf("%s: %v, proved=%v", name, err, receipt.Proved)
 		}
 	}
 }
