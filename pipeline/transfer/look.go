@@ -75,10 +75,10 @@ func lookAt(ctx context.Context, m engine, name string, there bool) (handoff.Dat
 		out.Written = out.Moved
 		return out, nil
 	}
-	p, err := m.proof(ctx, beyond, name)
+	p, sum, err := stateBeyond(ctx, m, name)
 	if err != nil {
 		return out, err
 	}
-	out.Tables, out.Written = p.tables, out.Moved && p.digest() != k.sum
+	out.Tables, out.Written = p.tables, k.sum != "" && sum != k.sum
 	return out, nil
 }

@@ -247,9 +247,10 @@ func (m *mariadb) finish(ctx context.Context, database string) error {
 	return err
 }
 
-// definitions has the same program dump both sides without rows.
+// definitions has the same program dump both sides without rows, and without locks:
+// others may be at work in the other server.
 func (m *mariadb) definitions(ctx context.Context, s side, database string) (string, error) {
-	cmd, words := m.process(ctx, m.dump, m.option(s), "--no-data", "--routines", "--triggers", "--events", "--skip-comments", "--skip-dump-date", "--default-character-set=utf8mb4", "--databases", database)
+	cmd, words := m.process(ctx, m.dump, m.option(s), "--skip-lock-tables", "--no-data", "--routines", "--triggers", "--events", "--skip-comments", "--skip-dump-date", "--default-character-set=utf8mb4", "--databases", database)
 	out, err := cmd.Output()
 	return string(out), words.explain(m.dump, err)
 }

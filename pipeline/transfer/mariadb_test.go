@@ -88,13 +88,25 @@ func TestMariaDB(t *testing.T) {
 	}
 }
 
-// TestMariaDBFloat: what the dump rounds is found, and said.
+// TestMariaDBFloat: what the dump rounds is found, and said. What was restored so
+// is restored again, until somebody writes to it.
 func TestMariaDBFloat(t *testing.T) {
 	j := mariadbJob(t, strings.Replace(rich, "4.5, 1e300", "16777217, 1e300", 1))
 	j.order.Databases = []string{"shop"}
 	receipt, err := j.run(t)
 	if want := "shop: table goods has FLOAT columns"; err != nil || receipt.Proved || len(receipt.Differences) != 1 || !strings.HasPrefix(receipt.Differences[0], want) {
 		t.Errorf("%v\n%q\n%s", err, receipt.Differences, j.log)
+	}
+	if receipt, err := j.run(t); err != nil || len(receipt.Databases) != 1 || receipt.Databases[0].Dump == "" {
+		t.Errorf("it is not restored again: %v\n%s", err, j.log)
+	}
+	j.server.SQL(t, "shop", "INSERT INTO goods (name) VALUES ('theirs')")
+	if at := j.look(t); at.Databases[0].Moved || !at.Databases[0].Written {
+		t.Errorf("what others wrote is not seen: %+v", at)
+	}
+	j.refused(t, "somebody has written to it since")
+	if got := j.server.SQL(t, "shop", "SELECT COUNT(*) FROM goods WHERE name = 'theirs'"); got != "1" {
+		t.Errorf("there are %s rows of others", got)
 	}
 }
 
@@ -111,6 +123,7 @@ func TestMariaDBAgain(t *testing.T) {
 	if third := j.want(t); third.Databases[0].Dump != first.Databases[0].Dump {
 		t.Error("the dump of the same files is another one")
 	}
+	j.keepsDefinitions(t, "wordpress", "CREATE VIEW theirs AS SELECT 1; CREATE PROCEDURE mine() SELECT 1", "DROP VIEW theirs; DROP PROCEDURE mine")
 	j.server.SQL(t, "wordpress", "UPDATE wp_options SET option_value = 'mine' WHERE option_name = 'blogname'")
 	if receipt, err := j.run(t); err != nil || receipt.Proved || !strings.Contains(strings.Join(receipt.Differences, ";"), "wp_options") {
 		t.Errorf("a changed row is not seen: %v %v\n%s", receipt.Differences, err, j.log)

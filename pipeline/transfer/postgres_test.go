@@ -112,6 +112,7 @@ func TestPostgresAgain(t *testing.T) {
 	if third := j.want(t); third.Databases[0].Dump == "" {
 		t.Error("a later state is not restored")
 	}
+	j.keepsDefinitions(t, "docket", "CREATE VIEW theirs AS SELECT 1", "DROP VIEW theirs")
 	j.server.SQL(t, "docket", "UPDATE entries SET title = 'mine' WHERE id = 1")
 	if receipt, err := j.run(t); err != nil || receipt.Proved || !strings.Contains(strings.Join(receipt.Differences, ";"), "entries") {
 		t.Errorf("a changed row is not seen: %v %v\n%s", receipt.Differences, err, j.log)

@@ -98,14 +98,18 @@ type proof struct {
 
 // mark is what a run noted about a database, or about the accounts.
 type mark struct {
-	state  string // "", begun, done
+	state  string // "", begun, differs, done
 	source string
-	sum    string // over what was proved
+	// sum is over what the other server had when both were compared, see
+	// [stateSum]. With begun, it is of an earlier restore that may be there still;
+	// "" says that what is there is of this run alone.
+	sum string
 }
 
 const (
-	begun = "begun"
-	done  = "done"
+	begun   = "begun"
+	differs = "differs" // restored as a whole, and not the same
+	done    = "done"    // restored and proved
 )
 
 // accountsItem is the item of the marks for the accounts; no database has this
@@ -273,17 +277,17 @@ func (m *mover) way(ctx context.Context, database string) (way, string, error) {
 		return restoreIt, "", nil
 	case st == absent, st == empty && noted.state == done && noted.source != m.order.Source:
 		return restoreIt, "", nil
-	case noted.state == begun:
+	case noted.state == begun && noted.sum == "":
 		return redo, "", nil
 	case noted.state == done && noted.source == m.order.Source:
 		return compare, "", nil
-	case noted.state == done:
-		p, err := m.proof(ctx, beyond, database)
+	case noted.state != "":
+		_, sum, err := stateBeyond(ctx, m.engine, database)
 		if err != nil {
 			return 0, "", err
 		}
-		if p.digest() != noted.sum {
-			return 0, fmt.Sprintf("database %s was restored from an earlier state of the source, and somebody has written to it since", database), nil
+		if sum != noted.sum {
+			return 0, fmt.Sprintf("database %s was restored by an earlier run, and somebody has written to it since", database), nil
 		}
 		return redo, "", nil
 	}
@@ -346,22 +350,25 @@ func (m *mover) database(ctx context.Context, database string) (handoff.Database
 		m.receipt.Differences = append(m.receipt.Differences, database+": "+d)
 	}
 	m.log.Info("database is compared", "database", database, "tables", len(here.tables), "rows", here.rows(), "differences", len(differences))
+	now := mark{state: done, source: m.order.Source, sum: stateSum(there, other)}
 	if len(differences) > 0 {
-		return out, nil
+		if do == compare {
+			return out, nil // the mark is of what was proved, and not of what others made of it
+		}
+		now.state = differs
 	}
-	return out, m.setMark(ctx, database, mark{state: done, source: m.order.Source, sum: here.digest()})
+	return out, m.setMark(ctx, database, now)
 }
 
 // bring dumps and restores.
 func (m *mover) bring(ctx context.Context, database string, do way) (sum string, size int64, err error) {
-	if err := m.setMark(ctx, database, mark{state: begun, source: m.order.Source}); err != nil {
-		return "", 0, err
-	}
 	if do == redo {
-		m.log.Info("what an earlier run restored is dropped", "database", database)
-		if err := m.drop(ctx, database); err != nil {
+		if err := m.clear(ctx, database); err != nil {
 			return "", 0, err
 		}
+	}
+	if err := m.setMark(ctx, database, mark{state: begun, source: m.order.Source}); err != nil {
+		return "", 0, err
 	}
 	st, err := m.standing(ctx, database)
 	if err != nil {
@@ -373,3 +380,30 @@ func (m *mover) bring(ctx context.Context, database string, do way) (sum string,
 	}
 	return sum, size, err
 }
+
+// clear drops what an earlier run restored. Until that is gone the mark keeps its
+// sum: after a stop, what others write meanwhile is seen.
+func (m *mover) clear(ctx context.Context, database string) error {
+	noted, err := m.mark(ctx, database)
+	if err != nil {
+		return err
+	}
+	if err := m.setMark(ctx, database, mark{state: begun, source: m.order.Source, sum: noted.sum}); err != nil {
+		return err
+	}
+	m.log.Info("what an earlier run restored is dropped", "database", database)
+	return m.drop(ctx, database)
+}
+
+// stateBeyond reads a database of the other server, and sums all of it.
+func stateBeyond(ctx context.Context, m engine, database string) (p proof, sum string, err error) {
+	if p, err = m.proof(ctx, beyond, database); err != nil {
+		return p, "", err
+	}
+	text, err := m.definitions(ctx, beyond, database)
+	return p, stateSum(p, text), err
+}
+
+// stateSum is over rows, sequences and definitions: a view that others made is
+// theirs as much as a row.
+func stateSum(p proof, definitions string) string { return sumOf(p.digest() + sumOf(definitions)) }

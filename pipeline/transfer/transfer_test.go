@@ -202,3 +202,21 @@ func (j *job) refused(t *testing.T, says string) {
 		t.Errorf("it is not refused with %q: %v\n%s", says, err, j.log)
 	}
 }
+
+// keepsDefinitions has others make something that is no row: it is seen, and not
+// overwritten by a later state of the source.
+func (j *job) keepsDefinitions(t *testing.T, database, others, undo string) {
+	t.Helper()
+	j.server.SQL(t, database, others)
+	if at := j.look(t); !at.Databases[0].Written {
+		t.Errorf("what others defined is not seen: %+v", at)
+	}
+	before := j.order.Source
+	j.order.Source = "sha256:later"
+	j.refused(t, "somebody has written to it since")
+	j.order.Source = before
+	j.server.SQL(t, database, undo) // fails when it was overwritten
+	if at := j.look(t); at.Databases[0].Written {
+		t.Errorf("what others defined is gone, and still seen: %+v", at)
+	}
+}
