@@ -47,7 +47,7 @@ func Look(ctx context.Context, order handoff.Transfer, o Options) (_ handoff.Tra
 		return out, err
 	}
 	for _, name := range noted {
-		if name == accountsItem {
+		if isAccount(name) {
 			continue
 		}
 		d, err := lookAt(ctx, m, name, slices.Contains(all, name))

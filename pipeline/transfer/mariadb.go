@@ -23,6 +23,7 @@ type mariadb struct {
 	sql      string // the client program
 	dump     string
 	accounts []account // that move, as the server on the files has them
+	made     map[account]bool
 	told     []string
 }
 

@@ -1,6 +1,7 @@
 package transfer_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +45,12 @@ SQL
 	mariadb-admin shutdown
 	wait
 `
+
+// mariadbBefore has the host's server run SQL before it is stopped.
+func mariadbBefore(sql string) string {
+	start, _, _ := strings.Cut(rich, "<<'SQL'")
+	return "install -d -o mysql /run/mysqld\n" + start + "<<'SQL'\n" + sql + "\nSQL\n\tmariadb-admin shutdown\n\twait\n"
+}
 
 func mariadbJob(t *testing.T, prepare string) *job {
 	host := hosts.WordPress(t)
@@ -147,4 +154,37 @@ func TestMariaDBOccupied(t *testing.T) {
 	j.refused(t, "account wordpress@localhost already")
 	j.server.SQL(t, "", "DROP USER wordpress@localhost")
 	j.want(t)
+}
+
+// TestMariaDBAccounts: an account is this lift's as long as it is as a run made it,
+// or was stopped while making it.
+func TestMariaDBAccounts(t *testing.T) {
+	const two = "CREATE DATABASE two; CREATE TABLE two.t (a INT); CREATE USER clerk@localhost IDENTIFIED BY 'a'; CREATE USER clerk@127.0.0.1 IDENTIFIED BY 'a'; " +
+		"GRANT SELECT ON two.t TO clerk@localhost; GRANT SELECT ON two.t TO clerk@127.0.0.1;"
+	j := mariadbJob(t, mariadbBefore(two))
+	j.order.Databases = []string{"two"}
+	// Both are one account from where Pods come.
+	if receipt := j.want(t); !slices.Contains(receipt.Accounts, "clerk@%") {
+		t.Errorf("the accounts are %q", receipt.Accounts)
+	}
+	// As a stop in the middle leaves it.
+	j.server.SQL(t, "statelift", "UPDATE transfers SET sum = '' WHERE item = CONCAT(CHAR(1), LEFT(SHA2('clerk@%', 256), 40)); REVOKE SELECT ON two.t FROM 'clerk'@'%'")
+	j.want(t)
+	clerk := *j.server
+	clerk.User, clerk.Password = "clerk", "a"
+	if got := clerk.SQL(t, "", "SELECT COUNT(*) FROM two.t"); got != "0" {
+		t.Errorf("the clerk counts %s", got)
+	}
+	j.server.SQL(t, "", "SET PASSWORD FOR 'clerk'@'%' = PASSWORD('rotated')")
+	const password = "SELECT authentication_string FROM mysql.user WHERE User = 'clerk' AND Host = '%'"
+	rotated := j.server.SQL(t, "", password)
+	for _, source := range []string{"sha256:1", "sha256:2"} {
+		j.order.Source = source
+		j.refused(t, "account clerk@% already")
+	}
+	if got := j.server.SQL(t, "", password); got != rotated {
+		t.Error("the password of the clerk was overwritten")
+	}
+	j.prepare = mariadbBefore(two + "SET PASSWORD FOR clerk@127.0.0.1 = PASSWORD('b');")
+	j.refused(t, "would both be clerk@%")
 }

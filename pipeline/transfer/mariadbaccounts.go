@@ -114,47 +114,101 @@ func (m *mariadb) exists(ctx context.Context, a account) (bool, error) {
 	return len(found) > 0, err
 }
 
+// identity is who an account of the host is in the other server.
+type identity struct {
+	from, to account
+	list     []string // the statements that make it, with the hash of its password
+	there    bool
+}
+
 // moveAccounts makes those that are not there. Grants on databases and tables
 // that do not exist yet are allowed; those on routines come after the restore, see
-// finishAccounts.
-func (m *mariadb) moveAccounts(ctx context.Context, ours bool) ([]string, error) {
+// compareAccounts. All are looked at before the first is made.
+func (m *mariadb) moveAccounts(ctx context.Context) ([]string, error) {
 	var err error
 	if m.accounts, err = m.listAccounts(ctx); err != nil {
 		return nil, err
 	}
-	names := []string{}
+	list, err := m.identities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names, wanted := []string{}, []identity{}
+	for _, id := range list {
+		names = append(names, id.to.String())
+		same := false
+		if id.there, err = m.exists(ctx, id.to); err == nil && id.there {
+			same, err = m.mayMake(ctx, id)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if !same {
+			wanted = append(wanted, id)
+		}
+	}
+	m.made = map[account]bool{}
+	for _, id := range wanted {
+		if err := m.makeAccount(ctx, id); err != nil {
+			return nil, err
+		}
+		m.made[id.to] = true
+	}
+	return names, nil
+}
+
+// identities are all that are to be in the other server, each once.
+func (m *mariadb) identities(ctx context.Context) ([]identity, error) {
+	var out []identity
 	for _, a := range m.accounts {
 		list, err := m.statements(ctx, files, a)
 		if err != nil {
 			return nil, err
 		}
 		for _, to := range m.known(a) {
-			if err := m.makeAccount(ctx, list, a, to, ours); err != nil {
-				return nil, err
+			i := slices.IndexFunc(out, func(id identity) bool { return id.to == to })
+			switch {
+			case i < 0:
+				out = append(out, identity{from: a, to: to, list: list})
+			case !slices.Equal(normal(out[i].list, out[i].from, to), normal(list, a, to)):
+				return nil, &pipeline.Blocked{Question: fmt.Sprintf(
+					"the accounts %s and %s of the host would both be %s at %s, and have other rights or passwords. Choose: make them the same on the host, or drop one there", out[i].from, a, to, m.order.Host)}
 			}
-			names = append(names, to.String())
 		}
 	}
-	return names, nil
+	return out, nil
 }
 
-func (m *mariadb) makeAccount(ctx context.Context, list []string, a, to account, ours bool) error {
-	there, err := m.exists(ctx, to)
-	if err != nil {
+// mayMake reports whether an account that is there is the same already. One that
+// this lift did not make, or that others changed, is an error.
+func (m *mariadb) mayMake(ctx context.Context, id identity) (same bool, err error) {
+	have, err := m.present(ctx, id.to)
+	if err != nil || slices.Equal(have, normal(id.list, id.from, id.to)) {
+		return err == nil, err
+	}
+	ours, err := m.ours(ctx, id.to, have)
+	if err == nil && !ours {
+		err = foreignAccount(m.order.Host, "an account "+id.to.String())
+	}
+	return false, err
+}
+
+// ours reports whether an account is as a run of this lift made it, or left it when
+// it was stopped.
+func (m *mariadb) ours(ctx context.Context, a account, have []string) (bool, error) {
+	k, err := m.mark(ctx, accountItem(a.String()))
+	return k.state != "" && (k.sum == "" || k.sum == sumOfAccount(have)), err
+}
+
+func (m *mariadb) makeAccount(ctx context.Context, id identity) error {
+	if err := m.making(ctx, id.to); err != nil {
 		return err
 	}
-	if there && !ours {
-		if same, err := m.sameAccount(ctx, list, a, to); err != nil || same {
-			return err
-		}
-		return &pipeline.Blocked{Question: fmt.Sprintf(
-			"the server at %s has an account %s already, and it is another one. Choose: drop or rename it there, or name another server in statelift.yaml", m.order.Host, to)}
-	}
 	var script strings.Builder
-	for i, s := range list {
-		s = as(s, a, to)
+	for i, s := range id.list {
+		s = as(s, id.from, id.to)
 		if i == 0 {
-			if there {
+			if id.there {
 				continue
 			}
 		} else if deferred(s) {
@@ -163,10 +217,26 @@ func (m *mariadb) makeAccount(ctx context.Context, list []string, a, to account,
 		script.WriteString(s + ";\n")
 	}
 	if err := m.exec(ctx, beyond, script.String()); err != nil {
-		return hide(err, to)
+		return hide(err, id.to)
 	}
-	return nil
+	return m.madeIt(ctx, id.to)
 }
+
+// making notes that an account is this lift's, whatever a stop leaves of it.
+func (m *mariadb) making(ctx context.Context, a account) error {
+	return m.setMark(ctx, accountItem(a.String()), mark{state: begun, source: m.order.Source})
+}
+
+// madeIt notes how an account is.
+func (m *mariadb) madeIt(ctx context.Context, a account) error {
+	have, err := m.present(ctx, a)
+	if err != nil {
+		return err
+	}
+	return m.setMark(ctx, accountItem(a.String()), mark{state: begun, source: m.order.Source, sum: sumOfAccount(have)})
+}
+
+func sumOfAccount(statements []string) string { return sumOf(strings.Join(statements, "\n")) }
 
 // deferred are grants on what has to be there before.
 func deferred(statement string) bool {
@@ -177,21 +247,25 @@ func deferred(statement string) bool {
 // onTable matches a grant on one table; without CREATE it must be there.
 var onTable = regexp.MustCompile("^GRANT .* ON [`'][^`']*[`']\\.[`'][^`']+[`'] TO ")
 
-func (m *mariadb) sameAccount(ctx context.Context, list []string, a, to account) (bool, error) {
-	have, err := m.statements(ctx, beyond, to)
-	if err != nil {
-		return false, err
-	}
-	want := make([]string, len(list))
+// present is an account as the other server has it.
+func (m *mariadb) present(ctx context.Context, a account) ([]string, error) {
+	have, err := m.statements(ctx, beyond, a)
+	return normal(have, a, a), err
+}
+
+// normal are the statements of an account as another one, however they are quoted.
+func normal(list []string, from, to account) []string {
+	out := make([]string, len(list))
 	for i, s := range list {
-		want[i] = plainQuotes(as(s, a, to))
+		out[i] = plainQuotes(as(s, from, to))
 	}
-	for i := range have {
-		have[i] = plainQuotes(as(have[i], to, to))
-	}
-	slices.Sort(want)
-	slices.Sort(have)
-	return slices.Equal(want, have), nil
+	slices.Sort(out)
+	return out
+}
+
+func (m *mariadb) sameAccount(ctx context.Context, list []string, a, to account) (bool, error) {
+	have, err := m.present(ctx, to)
+	return slices.Equal(have, normal(list, a, to)), err
 }
 
 func plainQuotes(s string) string { return strings.ReplaceAll(s, "`", "'") }
@@ -205,13 +279,8 @@ func (m *mariadb) compareAccounts(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		for _, to := range m.known(a) {
-			for _, s := range list {
-				if s = as(s, a, to); !deferred(s) {
-					continue
-				}
-				if err := m.exec(ctx, beyond, s+";"); err != nil {
-					m.told = append(m.told, fmt.Sprintf("a grant of account %s was not made: %v", to, hide(err, to)))
-				}
+			if err := m.grantDeferred(ctx, list, a, to); err != nil {
+				return nil, err
 			}
 			same, err := m.sameAccount(ctx, list, a, to)
 			if err != nil {
@@ -223,4 +292,37 @@ func (m *mariadb) compareAccounts(ctx context.Context) ([]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// grantDeferred makes the grants on what was not there before.
+func (m *mariadb) grantDeferred(ctx context.Context, list []string, a, to account) error {
+	wait := slices.DeleteFunc(slices.Clone(list), func(s string) bool { return !deferred(as(s, a, to)) })
+	if len(wait) == 0 {
+		return nil
+	}
+	made := m.made[to]
+	if made {
+		have, err := m.present(ctx, to)
+		if err != nil {
+			return err
+		}
+		// Others may have changed it while the databases were restored.
+		if made, err = m.ours(ctx, to, have); err != nil {
+			return err
+		}
+	}
+	if made {
+		if err := m.making(ctx, to); err != nil {
+			return err
+		}
+	}
+	for _, s := range wait {
+		if err := m.exec(ctx, beyond, as(s, a, to)+";"); err != nil {
+			m.told = append(m.told, fmt.Sprintf("a grant of account %s was not made: %v", to, hide(err, to)))
+		}
+	}
+	if !made {
+		return nil
+	}
+	return m.madeIt(ctx, to)
 }

@@ -52,6 +52,12 @@ SQL
 	pg_ctlcluster 15 main stop
 `
 
+// postgresWith has the host's server run SQL before it is stopped.
+func postgresWith(sql string) string {
+	start, _, _ := strings.Cut(varied, "<<'SQL'")
+	return start + "<<'SQL'\n" + sql + "\nSQL\n\tpg_ctlcluster 15 main stop\n"
+}
+
 func postgresJob(t *testing.T, prepare string) *job {
 	host := hosts.Postgres(t)
 	s := outside.Postgres(t, host, "127.0.0.1")
@@ -138,4 +144,32 @@ func TestPostgresOccupied(t *testing.T) {
 	j.refused(t, "role docket already")
 	j.server.SQL(t, "", "DROP ROLE docket")
 	j.want(t)
+}
+
+// TestPostgresRoles: a role is this lift's as long as it is as a run made it.
+func TestPostgresRoles(t *testing.T) {
+	j := postgresJob(t, postgresBefore)
+	j.want(t)
+	password := func() string {
+		return j.server.SQL(t, "", "SELECT rolpassword FROM pg_authid WHERE rolname = 'docket'")
+	}
+	ours := password()
+	j.server.SQL(t, "", "ALTER ROLE docket PASSWORD 'rotated'")
+	rotated := password()
+	j.order.Source, j.prepare = "sha256:2", postgresWith("ALTER ROLE docket CONNECTION LIMIT 9; CREATE ROLE stranger SUPERUSER;")
+	j.refused(t, "role docket already")
+	if password() != rotated {
+		t.Error("the password of docket was overwritten")
+	}
+	j.server.SQL(t, "", "ALTER ROLE docket PASSWORD '"+ours+"'")
+	j.server.SQL(t, "", "CREATE ROLE stranger")
+	j.refused(t, "role stranger already")
+	if got := j.server.SQL(t, "", "SELECT rolsuper, (SELECT rolconnlimit FROM pg_roles WHERE rolname = 'docket') FROM pg_roles WHERE rolname = 'stranger'"); got != "f|-1" {
+		t.Errorf("roles were changed: %s", got)
+	}
+	j.server.SQL(t, "", "DROP ROLE stranger")
+	j.want(t)
+	if got := j.server.SQL(t, "", "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'docket'"); got != "9" || password() != ours {
+		t.Errorf("a role that nobody changed is not brought to the later state: %s", got)
+	}
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/statelift/statelift/pipeline"
 )
 
 // role is one of PostgreSQL, with the statements that make it.
@@ -56,6 +54,8 @@ func (p *postgres) listRoles(ctx context.Context, s side) ([]role, error) {
 
 func (r role) same(o role) bool { return r.after == o.after && slices.Equal(r.more, o.more) }
 
+func (r role) sum() string { return sumOf(r.after + "\n" + strings.Join(r.more, "\n")) }
+
 func find(list []role, name string) (role, bool) {
 	i := slices.IndexFunc(list, func(r role) bool { return r.name == name })
 	if i < 0 {
@@ -64,9 +64,9 @@ func find(list []role, name string) (role, bool) {
 	return list[i], true
 }
 
-// moveAccounts makes the roles. One that is there already must be the same,
-// unless an earlier run made it.
-func (p *postgres) moveAccounts(ctx context.Context, ours bool) ([]string, error) {
+// moveAccounts makes the roles. One that is there already must be the same, or as an
+// earlier run made it.
+func (p *postgres) moveAccounts(ctx context.Context) ([]string, error) {
 	var err error
 	if p.roles, err = p.listRoles(ctx, files); err != nil {
 		return nil, err
@@ -88,25 +88,71 @@ func (p *postgres) moveAccounts(ctx context.Context, ours bool) ([]string, error
 		fmt.Fprintf(&script, "CREATE ROLE %s NOLOGIN;\n", identifier(bootstrap[0]))
 		p.told = append(p.told, fmt.Sprintf("the other server has no role %s, which owns what others do not: it is there without any right, and cannot log in", bootstrap[0]))
 	}
+	var changed []role
+	marks := map[string]mark{}
 	for _, r := range p.roles {
 		names = append(names, r.name)
 		have, found := find(there, r.name)
-		switch {
-		case !found:
-			fmt.Fprintf(&script, "CREATE ROLE %s;\n", identifier(r.name))
-		case !have.same(r) && !ours:
-			return nil, &pipeline.Blocked{Question: fmt.Sprintf(
-				"the server at %s has a role %s already, and it is another one. Choose: drop or rename it there, or name another server in statelift.yaml", p.order.Host, r.name)}
+		if found && have.same(r) {
+			continue
 		}
+		k := mark{state: begun, sum: r.sum()}
+		if found {
+			if ours, err := p.ours(ctx, have); err != nil {
+				return nil, err
+			} else if !ours {
+				return nil, foreignAccount(p.order.Host, "a role "+r.name)
+			}
+			k.source = have.sum()
+		} else {
+			fmt.Fprintf(&script, "CREATE ROLE %s;\n", identifier(r.name))
+		}
+		changed, marks[r.name] = append(changed, r), k
 	}
-	for _, r := range p.roles {
+	for _, r := range changed {
+		// Before it is made: after a stop, it is known whose it is.
+		if err := p.setMark(ctx, accountItem(r.name), marks[r.name]); err != nil {
+			return nil, err
+		}
 		fmt.Fprintln(&script, r.after)
 		for _, m := range r.more {
 			fmt.Fprintln(&script, m)
 		}
 	}
 	// One transaction: a stop leaves all roles or none.
-	return names, p.exec(ctx, beyond, maintenance, "SET client_min_messages = error;\nBEGIN;\n"+script.String()+"COMMIT;\n")
+	if err := p.exec(ctx, beyond, maintenance, "SET client_min_messages = error;\nBEGIN;\n"+script.String()+"COMMIT;\n"); err != nil {
+		return nil, err
+	}
+	return names, p.markMade(ctx, changed)
+}
+
+// ours reports whether a role is as a run of this lift made it, or found it before
+// it was stopped.
+func (p *postgres) ours(ctx context.Context, have role) (bool, error) {
+	k, err := p.mark(ctx, accountItem(have.name))
+	return have.sum() == k.sum || have.sum() == k.source, err
+}
+
+// markMade notes what became of roles that now have more than the source, since
+// nothing is taken from them.
+func (p *postgres) markMade(ctx context.Context, changed []role) error {
+	if len(changed) == 0 {
+		return nil
+	}
+	there, err := p.listRoles(ctx, beyond)
+	if err != nil {
+		return err
+	}
+	for _, r := range changed {
+		have, _ := find(there, r.name)
+		if have.same(r) {
+			continue
+		}
+		if err := p.setMark(ctx, accountItem(r.name), mark{state: begun, sum: have.sum()}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *postgres) compareAccounts(ctx context.Context) ([]string, error) {

@@ -52,9 +52,10 @@ type engine interface {
 	// noted are the items with a mark.
 	noted(ctx context.Context) ([]string, error)
 	setMark(ctx context.Context, item string, m mark) error
-	// moveAccounts brings users and roles with their grants; with ours false, an
-	// account that is there and differs is an error.
-	moveAccounts(ctx context.Context, ours bool) (names []string, err error)
+	// moveAccounts brings users and roles with their grants. One that is there and
+	// differs is a *pipeline.Blocked, unless it is as an earlier run made it, see
+	// [accountItem].
+	moveAccounts(ctx context.Context) (names []string, err error)
 	// standing tells how a database of the other server is.
 	standing(ctx context.Context, database string) (standing, error)
 	drop(ctx context.Context, database string) error
@@ -96,7 +97,7 @@ type proof struct {
 	rounded map[string]string
 }
 
-// mark is what a run noted about a database, or about the accounts.
+// mark is what a run noted about a database, or about an account.
 type mark struct {
 	state  string // "", begun, differs, done
 	source string
@@ -112,9 +113,22 @@ const (
 	done    = "done"    // restored and proved
 )
 
-// accountsItem is the item of the marks for the accounts; no database has this
+// accountPrefix begins the items of the marks for accounts; no database has such a
 // name.
-const accountsItem = ""
+const accountPrefix = "\x01"
+
+// accountItem is the item for an account or a role, short enough for any name. Its
+// mark has the sum of what was made; without a sum, that is not finished.
+func accountItem(name string) string { return accountPrefix + sumOf(name)[:40] }
+
+func isAccount(item string) bool { return strings.HasPrefix(item, accountPrefix) }
+
+// foreignAccount is for an account that this lift has not made, or that others have
+// changed.
+func foreignAccount(host, what string) error {
+	return &pipeline.Blocked{Question: fmt.Sprintf(
+		"the server at %s has %s already, and it is another one, or changed since a run made it. Choose: give it there the password and the rights that it has on the host, drop or rename it there, or name another server in statelift.yaml", host, what)}
+}
 
 // Run moves everything that the order names. What cannot be restored without
 // overwriting something is a *pipeline.Blocked; differences are in the receipt,
@@ -199,7 +213,7 @@ func (m *mover) move(ctx context.Context) (handoff.TransferReceipt, error) {
 	if err := m.makeNotes(ctx); err != nil {
 		return m.receipt, err
 	}
-	if err := m.accounts(ctx); err != nil {
+	if m.receipt.Accounts, err = m.moveAccounts(ctx); err != nil {
 		return m.receipt, err
 	}
 	for _, database := range list {
@@ -292,17 +306,6 @@ func (m *mover) way(ctx context.Context, database string) (way, string, error) {
 		return redo, "", nil
 	}
 	return 0, fmt.Sprintf("database %s holds something already", database), nil
-}
-
-func (m *mover) accounts(ctx context.Context) error {
-	noted, err := m.mark(ctx, accountsItem)
-	if err != nil {
-		return err
-	}
-	if m.receipt.Accounts, err = m.moveAccounts(ctx, noted.state != ""); err != nil {
-		return err
-	}
-	return m.setMark(ctx, accountsItem, mark{state: begun, source: m.order.Source})
 }
 
 // database moves one, and compares.
