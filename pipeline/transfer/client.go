@@ -21,6 +21,9 @@ import (
 type client struct {
 	dirs []string // where programs are looked for before PATH
 	env  []string
+	// fault is what may be told of a line that a program says against something,
+	// "" for nothing, where lines may hold rows or statements; nil tells all.
+	fault func(line string) string
 }
 
 // maxSaid bounds what is kept of what a program says against something.
@@ -43,26 +46,49 @@ func (c *client) find(names ...string) (string, error) {
 func (c *client) process(ctx context.Context, path string, args ...string) (*exec.Cmd, *said) {
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(withPath(os.Environ()), c.env...)
-	words := &said{}
+	words := &said{fault: c.fault}
 	cmd.Stderr = words
 	return cmd, words
 }
 
-// said keeps the beginning of what a program says.
-type said struct{ bytes.Buffer }
+// said keeps the beginning of the faults that a program tells, line by line.
+type said struct {
+	fault func(line string) string
+	line  []byte // that has no end yet
+	kept  bytes.Buffer
+}
 
 func (s *said) Write(p []byte) (int, error) {
-	if left := maxSaid - s.Len(); left > 0 {
-		s.Buffer.Write(p[:min(left, len(p))])
+	n := len(p)
+	for len(p) > 0 {
+		part, rest, ends := bytes.Cut(p, []byte("\n"))
+		if left := maxSaid - len(s.line); left > 0 {
+			s.line = append(s.line, part[:min(left, len(part))]...)
+		}
+		if p = rest; ends {
+			s.endLine()
+		}
 	}
-	return len(p), nil
+	return n, nil
+}
+
+func (s *said) endLine() {
+	text := string(s.line)
+	s.line = s.line[:0]
+	if s.fault != nil {
+		text = s.fault(text)
+	}
+	if text = strings.TrimSpace(text); text != "" && s.kept.Len()+len(text) < maxSaid {
+		s.kept.WriteString(text + "\n")
+	}
 }
 
 func (s *said) explain(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s: %w: %s", filepath.Base(path), err, strings.TrimSpace(s.String()))
+	s.endLine()
+	return fmt.Errorf("%s: %w: %s", filepath.Base(path), err, strings.TrimSpace(s.kept.String()))
 }
 
 // errSecret stands for an error whose text could show a credential.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -25,13 +26,14 @@ type mariadb struct {
 	accounts []account // that move, as the server on the files has them
 	made     map[account]bool
 	told     []string
+	left     []string // differences: what is not moved at all
 }
 
 // ownAccount is for the time of the transfer in the server on the files.
 const ownAccount = "statelift_transfer"
 
 func newMariaDB(order handoff.Transfer, dir string, o Options) *mariadb {
-	return &mariadb{order: order, dir: dir, password: o.Password, ca: o.CA}
+	return &mariadb{client: client{fault: mariadbFault}, order: order, dir: dir, password: o.Password, ca: o.CA}
 }
 
 // command has the server make an account for this process when it starts
@@ -109,6 +111,23 @@ func options(pairs ...string) string {
 	return b.String()
 }
 
+// mariadbFault keeps what the programs say themselves, and leaves out the statement
+// that they show with it, with its rows; of an error about a value also that.
+func mariadbFault(line string) string {
+	switch {
+	case aboutValue.MatchString(line):
+		line, _, _ = strings.Cut(line, ": ")
+		return line
+	case strings.HasPrefix(line, "ERROR "), strings.HasPrefix(line, "mariadb"), strings.HasPrefix(line, "mysql"):
+		return line
+	}
+	return ""
+}
+
+// aboutValue are the errors whose text has a value in it: duplicate entry,
+// incorrect value of several kinds.
+var aboutValue = regexp.MustCompile(`^ERROR (1062|1292|1366|1411|1525|1586) `)
+
 func (m *mariadb) ends() syscall.Signal { return syscall.SIGTERM }
 
 // option names the option file of a side; it comes first of all arguments.
@@ -160,7 +179,25 @@ func literal(s string) string {
 
 func backtick(s string) string { return "`" + strings.ReplaceAll(s, "`", "``") + "`" }
 
+// leave notes, once, what is not moved at all.
+func (m *mariadb) leave(what string) {
+	if !slices.Contains(m.left, what) {
+		m.left = append(m.left, what)
+	}
+}
+
+// databases are all but the server's own. Of what people have under such a name is
+// said that it is not moved.
 func (m *mariadb) databases(ctx context.Context, s side) ([]string, error) {
+	left, err := m.column(ctx, s, "SELECT DISTINCT TABLE_SCHEMA FROM information_schema.TABLES WHERE LOWER(TABLE_SCHEMA) = '"+notes+"' AND TABLE_NAME <> 'transfers' ORDER BY 1;")
+	if err != nil {
+		return nil, err
+	}
+	if s == files && len(m.order.Databases) == 0 {
+		for _, name := range left {
+			m.leave(fmt.Sprintf("database %s is not moved: the server outside keeps the marks of transfers in one of that name; rename it on the host", name))
+		}
+	}
 	return m.column(ctx, s, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE LOWER(SCHEMA_NAME) NOT IN "+
 		"('information_schema', 'performance_schema', 'mysql', 'sys', 'lost+found', '#mysql50#lost+found', '"+notes+"') ORDER BY SCHEMA_NAME;")
 }
@@ -235,15 +272,55 @@ func (m *mariadb) restore(ctx context.Context, database string, there bool) (str
 	// complete, and the same whenever it is made (mariadb-dump(1)).
 	dump := []string{
 		m.dump, m.option(files), "--single-transaction", "--quick", "--routines", "--triggers", "--hex-blob", "--default-character-set=utf8mb4",
-		"--max-allowed-packet=1G", "--skip-dump-date", "--tz-utc", "--databases", database,
+		"--max-allowed-packet=1G", "--skip-dump-date", "--tz-utc",
 	}
-	return m.pipe(ctx, dump, []string{m.sql, m.option(beyond), "--batch", "--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G"})
+	history, err := m.dumpsHistory(ctx)
+	if err != nil {
+		return "", 0, err
+	}
+	if history {
+		dump = append(dump, "--dump-history")
+	}
+	// A name may look like an option.
+	dump = append(dump, "--databases", "--", database)
+	sum, size, err := m.pipe(ctx, dump, []string{m.sql, m.option(beyond), "--batch", "--binary-mode", "--default-character-set=utf8mb4", "--max-allowed-packet=1G"})
+	if err != nil && tooLarge.MatchString(err.Error()) {
+		err = m.packet(ctx, database, err)
+	}
+	return sum, size, err
+}
+
+// dumpsHistory reports whether the program can dump what rows of system-versioned
+// tables were (since MariaDB 10.11). One that cannot dumps what they are, and the
+// proof finds that the others are missing.
+func (m *mariadb) dumpsHistory(ctx context.Context) (bool, error) {
+	help, err := exec.CommandContext(ctx, m.dump, "--no-defaults", "--help").Output()
+	if err != nil {
+		return false, fmt.Errorf("%s --help: %w", m.dump, err)
+	}
+	return strings.Contains(string(help), "--dump-history"), nil
+}
+
+// tooLarge are the errors of a statement that is larger than a packet may be: the
+// server's own, and that of a connection which it closed, which may have another
+// cause.
+var tooLarge = regexp.MustCompile(`ERROR (1153|2006) `)
+
+// packet says what to do about a row that the other server does not take. In the
+// dump a byte of a BLOB is two digits.
+func (m *mariadb) packet(ctx context.Context, database string, err error) error {
+	limit, failed := first(m.column(ctx, beyond, "SELECT @@max_allowed_packet;"))
+	if failed != nil {
+		return err
+	}
+	return fmt.Errorf("%w: a row of database %s may be larger than the server at %s takes (max_allowed_packet is %s bytes there). "+
+		"Set it there to more than twice the largest row, up to 1G, and run again, or keep the database in the cluster", err, database, m.order.Host, limit)
 }
 
 // finish brings the events.
 func (m *mariadb) finish(ctx context.Context, database string) error {
 	_, _, err := m.pipe(ctx,
-		[]string{m.dump, m.option(files), "--events", "--no-create-info", "--no-data", "--skip-triggers", "--skip-dump-date", "--default-character-set=utf8mb4", "--databases", "--no-create-db", database},
+		[]string{m.dump, m.option(files), "--events", "--no-create-info", "--no-data", "--skip-triggers", "--skip-dump-date", "--default-character-set=utf8mb4", "--databases", "--no-create-db", "--", database},
 		[]string{m.sql, m.option(beyond), "--batch", "--binary-mode", "--default-character-set=utf8mb4"})
 	return err
 }
@@ -251,7 +328,7 @@ func (m *mariadb) finish(ctx context.Context, database string) error {
 // definitions has the same program dump both sides without rows, and without locks:
 // others may be at work in the other server.
 func (m *mariadb) definitions(ctx context.Context, s side, database string) (string, error) {
-	cmd, words := m.process(ctx, m.dump, m.option(s), "--skip-lock-tables", "--no-data", "--routines", "--triggers", "--events", "--skip-comments", "--skip-dump-date", "--default-character-set=utf8mb4", "--databases", database)
+	cmd, words := m.process(ctx, m.dump, m.option(s), "--skip-lock-tables", "--no-data", "--routines", "--triggers", "--events", "--skip-comments", "--skip-dump-date", "--default-character-set=utf8mb4", "--databases", "--", database)
 	out, err := cmd.Output()
 	return string(out), words.explain(m.dump, err)
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/statelift/statelift/fixtures/hosts"
 	"github.com/statelift/statelift/fixtures/outside"
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -92,6 +94,70 @@ func TestMariaDB(t *testing.T) {
 	}
 	if _, err := clerk.Try("", "SELECT COUNT(*) FROM wordpress.wp_users"); err == nil {
 		t.Error("the clerk reads what is not his")
+	}
+}
+
+// odd are databases whose names mean something else elsewhere, tables that differ in
+// case, rows that were, and a trigger of the administrator's.
+const odd = `CREATE DATABASE ` + "`--all-databases`" + `;
+CREATE TABLE ` + "`--all-databases`" + `.t (a INT);
+CREATE DATABASE keepers;
+CREATE ROLE keepers;
+GRANT SELECT ON keepers.* TO keepers;
+CREATE DATABASE Statelift;
+CREATE TABLE Statelift.t (a INT);
+CREATE DATABASE shop;
+USE shop;
+CREATE TABLE T (a INT);
+CREATE TABLE t (b INT);
+CREATE TABLE v (id INT PRIMARY KEY, a INT) WITH SYSTEM VERSIONING;
+INSERT INTO v VALUES (1, 1), (2, 2);
+UPDATE v SET a = 9;
+DELETE FROM v WHERE id = 2;
+CREATE TRIGGER noted AFTER INSERT ON T FOR EACH ROW INSERT INTO t VALUES (NEW.a);
+`
+
+// TestMariaDBOdd: nothing of others is touched whatever a database is called, and
+// what cannot be moved as it is, is told.
+func TestMariaDBOdd(t *testing.T) {
+	before, rest, _ := strings.Cut(rich, "CREATE DATABASE shop")
+	_, after, _ := strings.Cut(rest, "\nSQL\n")
+	j := mariadbJob(t, before+odd+"SQL\n"+after)
+	j.server.SQL(t, "", "CREATE DATABASE theirs; CREATE TABLE theirs.t (a INT); INSERT INTO theirs.t VALUES (7); DROP USER root@localhost")
+	j.refused(t, "as an account that the server at 127.0.0.1 has not: root@localhost (database shop)")
+	j.server.SQL(t, "", "CREATE USER root@localhost; GRANT ALL ON *.* TO root@localhost")
+	receipt, err := j.run(t)
+	want := []string{"database Statelift is not moved: the server outside keeps the marks of transfers in one of that name; rename it on the host"}
+	if diff := cmp.Diff(want, receipt.Differences); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s\n%s", err, diff, j.log)
+	}
+	for query, want := range map[string]string{
+		"SELECT COUNT(*), SUM(a) FROM shop.v FOR SYSTEM_TIME ALL": "4\t21",
+		"SELECT COUNT(*) FROM shop.v":                             "1",
+		"SELECT a FROM theirs.t":                                  "7",
+		"SELECT COUNT(*) FROM `--all-databases`.t":                "0",
+	} {
+		if got := j.server.SQL(t, "", query); got != want {
+			t.Errorf("%s is %q, want %q", query, got, want)
+		}
+	}
+	if got := rowsOf(receipt, "shop", "v"); got != 4 {
+		t.Errorf("the receipt has %d rows of v, those that were among them", got)
+	}
+}
+
+// TestMariaDBPacket: a row that the other server does not take is told with the
+// limit, and nothing of the row is.
+func TestMariaDBPacket(t *testing.T) {
+	before, rest, _ := strings.Cut(rich, "CREATE DATABASE shop")
+	_, after, _ := strings.Cut(rest, "\nSQL\n")
+	j := mariadbJob(t, before+"CREATE DATABASE shop; CREATE TABLE shop.b (a TEXT, b LONGBLOB); INSERT INTO shop.b VALUES ('hunter2', REPEAT('x', 10000000));\nSQL\n"+after)
+	j.order.Databases = []string{"shop"}
+	if _, err := j.run(t); err == nil || !strings.Contains(j.log, "max_allowed_packet is 16777216 bytes there") {
+		t.Errorf("a row that is too large: %v\n%s", err, j.log)
+	}
+	if strings.Contains(j.log, "hunter2") {
+		t.Error("the row is in the log")
 	}
 }
 

@@ -42,7 +42,11 @@ func plainAccount(s string) bool {
 // listAccounts are the accounts that move.
 func (m *mariadb) listAccounts(ctx context.Context) (out []account, err error) {
 	err = m.query(ctx, files, "SELECT User, Host FROM mysql.user ORDER BY BINARY Host = '' DESC, BINARY User, BINARY Host;", func(c []string) error {
-		if len(c) < 2 || slices.Contains(systemAccounts(), c[0]) || c[0] == m.order.User {
+		if len(c) < 2 {
+			return nil
+		}
+		if system := slices.Contains(systemAccounts(), c[0]); system || c[0] == m.order.User {
+			m.skip(c[0], system)
 			return nil
 		}
 		if !plainAccount(c[0]) || !plainAccount(c[1]) {
@@ -53,6 +57,18 @@ func (m *mariadb) listAccounts(ctx context.Context) (out []account, err error) {
 		return nil
 	})
 	return out, err
+}
+
+// skip says which account that people may use is not moved.
+func (m *mariadb) skip(user string, system bool) {
+	switch {
+	case slices.Contains(m.order.Accounts, user):
+		m.leave(fmt.Sprintf("clients log in as %s, an account that is not moved, as the server outside has its own: give them another on the host", user))
+	case user == "":
+		m.told = append(m.told, "the account without a name is not moved")
+	case !system:
+		m.told = append(m.told, fmt.Sprintf("account %s is not moved: the administrator of the server outside has that name", user))
+	}
 }
 
 // known is who the account is in the other server: the same, and for clients
@@ -99,6 +115,9 @@ func hide(err error, a account) error {
 
 // as renames the account in its own statements, however the server quotes it.
 func as(statement string, from, to account) string {
+	if from == to {
+		return statement // a role's name may be another thing's, too
+	}
 	for _, q := range []string{"`", "'"} {
 		statement = strings.ReplaceAll(statement, q+from.user+q+"@"+q+from.host+q, "'"+to.user+"'@'"+to.host+"'")
 		if from.host == "" {
@@ -127,6 +146,9 @@ type identity struct {
 func (m *mariadb) moveAccounts(ctx context.Context) ([]string, error) {
 	var err error
 	if m.accounts, err = m.listAccounts(ctx); err != nil {
+		return nil, err
+	}
+	if err := m.definers(ctx); err != nil {
 		return nil, err
 	}
 	list, err := m.identities(ctx)
@@ -272,7 +294,7 @@ func plainQuotes(s string) string { return strings.ReplaceAll(s, "`", "'") }
 
 // compareAccounts makes the grants that had to wait, and compares.
 func (m *mariadb) compareAccounts(ctx context.Context) ([]string, error) {
-	var out []string
+	out := slices.Clone(m.left)
 	for _, a := range m.accounts {
 		list, err := m.statements(ctx, files, a)
 		if err != nil {

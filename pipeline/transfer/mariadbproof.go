@@ -50,21 +50,22 @@ func (m *mariadb) sum(ctx context.Context, s side, query string) (rows int64, su
 
 // table is one with its columns and their types.
 type table struct {
-	name    string
-	columns [][2]string
+	name      string
+	versioned bool // it also has what its rows were
+	columns   [][2]string
 }
 
 func (m *mariadb) columns(ctx context.Context, s side, database string) ([]table, error) {
 	var out []table
 	db := literal(database)
-	err := m.query(ctx, s, "SELECT t.TABLE_NAME, c.COLUMN_NAME, c.DATA_TYPE FROM information_schema.TABLES t JOIN information_schema.COLUMNS c "+
-		"ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME WHERE t.TABLE_SCHEMA = "+db+
+	err := m.query(ctx, s, "SELECT t.TABLE_NAME, t.TABLE_TYPE, c.COLUMN_NAME, c.DATA_TYPE FROM information_schema.TABLES t JOIN information_schema.COLUMNS c "+
+		"ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND BINARY c.TABLE_NAME = BINARY t.TABLE_NAME WHERE t.TABLE_SCHEMA = "+db+
 		" AND t.TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') ORDER BY BINARY t.TABLE_NAME, c.ORDINAL_POSITION;", func(c []string) error {
 		if len(out) == 0 || out[len(out)-1].name != c[0] {
-			out = append(out, table{name: c[0]})
+			out = append(out, table{name: c[0], versioned: c[1] == "SYSTEM VERSIONED"})
 		}
 		t := &out[len(out)-1]
-		t.columns = append(t.columns, [2]string{c[1], strings.ToLower(c[2])})
+		t.columns = append(t.columns, [2]string{c[2], strings.ToLower(c[3])})
 		return nil
 	})
 	return out, err
@@ -93,8 +94,11 @@ func (t table) sum(database string, exact bool) string {
 		}
 	}
 	row := "SHA2(CONCAT_WS('/', " + strings.Join(parts, ", ") + "), 256)"
-	return fmt.Sprintf("SELECT COUNT(*), COALESCE(SUM(CAST(CONV(LEFT(d, 16), 16, 10) AS UNSIGNED)), 0), COALESCE(SUM(d IS NULL), 0) FROM (SELECT %s AS d FROM %s.%s) AS t;",
-		row, backtick(database), backtick(t.name))
+	from := backtick(database) + "." + backtick(t.name)
+	if t.versioned {
+		from += " FOR SYSTEM_TIME ALL"
+	}
+	return fmt.Sprintf("SELECT COUNT(*), COALESCE(SUM(CAST(CONV(LEFT(d, 16), 16, 10) AS UNSIGNED)), 0), COALESCE(SUM(d IS NULL), 0) FROM (SELECT %s AS d FROM %s) AS t;", row, from)
 }
 
 func (t table) float() bool {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/handoff"
@@ -66,7 +67,8 @@ func (p proof) differences(there proof) []string {
 }
 
 // firstDifference names the first line that two texts do not have in common, by
-// what is made there; it does not show the line, which may be code.
+// what is made there; it shows nothing else of the text, which may hold a
+// credential.
 func firstDifference(a, b string) string {
 	left, right := strings.Split(a, "\n"), strings.Split(b, "\n")
 	about := "the beginning"
@@ -76,8 +78,9 @@ func firstDifference(a, b string) string {
 			return fmt.Sprintf("definitions: more than at the source, after %s", about)
 		case i >= len(right):
 			return fmt.Sprintf("definitions: less than at the source, after %s", about)
-		case strings.Contains(left[i], "CREATE ") || strings.HasPrefix(left[i], "ALTER "):
-			about = shorten(left[i])
+		}
+		if made := madeIn(left[i]); made != "" {
+			about = made
 		}
 		if left[i] != right[i] {
 			return fmt.Sprintf("definitions differ at line %d, in %s", i+1, about)
@@ -86,11 +89,15 @@ func firstDifference(a, b string) string {
 	return ""
 }
 
-func shorten(line string) string {
-	const most = 80
-	line = strings.TrimSpace(line)
-	if len(line) > most {
-		line = line[:most] + "…"
+// made matches the beginning of a statement up to the name of what it makes or
+// alters. Statements that mention passwords (USER, ROLE, SERVER) are not among them.
+var made = regexp.MustCompile(`^(?:CREATE|ALTER|/\*!\d+ CREATE)[^'"(;]*?\b(TABLE|SEQUENCE|VIEW|INDEX|TRIGGER|PROCEDURE|FUNCTION|PACKAGE|EVENT|DATABASE|SCHEMA|TYPE|DOMAIN|AGGREGATE|OPERATOR|COLLATION|CONVERSION|EXTENSION|RULE|POLICY|STATISTICS|PUBLICATION|SUBSCRIPTION)\s+(?:IF NOT EXISTS |ONLY )?` +
+	"(`[^`]{1,80}`|(?:\\w{1,80}\\.)?(?:\"[^\"]{1,80}\"|\\w{1,80}))")
+
+// madeIn says what the line makes, "" where it begins nothing.
+func madeIn(line string) string {
+	if m := made.FindStringSubmatch(line); m != nil {
+		return m[1] + " " + m[2]
 	}
-	return line
+	return ""
 }

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -50,5 +51,46 @@ func TestAs(t *testing.T) {
 	got := as("GRANT `keepers` TO `a`@`localhost`, 'b'@'localhost'", account{"a", "localhost"}, account{"a", "%"})
 	if want := "GRANT `keepers` TO 'a'@'%', 'b'@'localhost'"; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// TestFirstDifference: what is made is named, and nothing else of a line is told.
+func TestFirstDifference(t *testing.T) {
+	const same = "CREATE TABLE `goods` (\n  `id` int\n);\n"
+	for name, tt := range map[string][3]string{
+		"none":      {same, same, ""},
+		"a column":  {same, strings.ReplaceAll(same, "int", "text"), "definitions differ at line 2, in TABLE `goods`"},
+		"more":      {same, same + "x", "definitions differ at line 4, in TABLE `goods`"},
+		"less":      {same + "\nx", same, "definitions: less than at the source, after TABLE `goods`"},
+		"a setting": {same + `ALTER DATABASE f SET "app.jwt_secret" TO 'hunter2';`, same, "definitions differ at line 4, in DATABASE f"},
+		"a connection": {
+			"CREATE SUBSCRIPTION s CONNECTION 'host=h password=hunter2' PUBLICATION p;", "", "definitions differ at line 1, in SUBSCRIPTION s",
+		},
+		"an account":  {"CREATE USER a IDENTIFIED BY 'hunter2';", "", "definitions differ at line 1, in the beginning"},
+		"a routine":   {"CREATE DEFINER=`root`@`localhost` PROCEDURE `fill`(a TEXT) SELECT 'hunter2'", "", "definitions differ at line 1, in PROCEDURE `fill`"},
+		"a trigger":   {"/*!50003 CREATE*/ /*!50017 DEFINER=`a`@`b`*/ /*!50003 TRIGGER noted AFTER INSERT ON goods FOR EACH ROW SET @a = 'hunter2' */;;", "", "definitions differ at line 1, in TRIGGER noted"},
+		"a schema":    {`CREATE UNIQUE INDEX "big one" ON public.goods USING btree (id);`, "", `definitions differ at line 1, in INDEX "big one"`},
+		"in a string": {"CREATE COMMENT 'TABLE hunter2'", "", "definitions differ at line 1, in the beginning"},
+	} {
+		if got := firstDifference(tt[0], tt[1]); got != tt[2] {
+			t.Errorf("%s: %q, want %q", name, got, tt[2])
+		}
+	}
+}
+
+// TestMariaDBFault: what the client says against a statement is told without it.
+func TestMariaDBFault(t *testing.T) {
+	words := &said{fault: mariadbFault}
+	for _, part := range []string{
+		"--------------\nINSERT INTO `y` VALUES ('hunter2',1),\n('ERR", "OR 1 hunter2')\n--------------\n\nERROR 40", "25 (23000) at line 3: CONSTRAINT `c` failed\n",
+		"ERROR 1062 (23000) at line 9: Duplicate entry 'hunter2' for key 'k'\n", "mariadb-dump: Got error: 2002: no such socket",
+	} {
+		if n, err := words.Write([]byte(part)); n != len(part) || err != nil {
+			t.Fatalf("%d, %v", n, err)
+		}
+	}
+	const want = "mariadb: it failed: ERROR 4025 (23000) at line 3: CONSTRAINT `c` failed\nERROR 1062 (23000) at line 9\nmariadb-dump: Got error: 2002: no such socket"
+	if got := words.explain("/usr/bin/mariadb", errors.New("it failed")).Error(); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
