@@ -23,6 +23,7 @@ type postgres struct {
 	psql     string
 	dump     string
 	told     []string
+	left     []string // differences: what is not moved at all
 	roles    []role
 }
 
@@ -71,7 +72,7 @@ func (p *postgres) ends() syscall.Signal { return syscall.SIGINT } // fast shutd
 
 // session is what both sides must have alike for equal rows to print alike
 // (chapter 20.11).
-const pgSession = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=3 -c bytea_output=hex -c lc_monetary=C -c statement_timeout=0 -c lock_timeout=0"
+const pgSession = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=3 -c bytea_output=hex -c lc_monetary=C -c statement_timeout=0 -c lock_timeout=0 -c default_transaction_read_only=off"
 
 // environment leads the programs to a side (chapter 34.15).
 func (p *postgres) environment(s side, database string) []string {
@@ -161,8 +162,19 @@ const ownObjects = `SELECT (SELECT count(*) FROM pg_class c JOIN pg_namespace n 
 	+ (SELECT count(*) FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'public'))
 	+ (SELECT count(*) FROM pg_largeobject_metadata)`
 
-// databases are all but templates; postgres only when somebody used it.
+// databases are all but the server's own; postgres only when somebody used it. What
+// nobody can dump is told.
 func (p *postgres) databases(ctx context.Context, s side) ([]string, error) {
+	if s == files && len(p.order.Databases) == 0 {
+		left, err := p.column(ctx, s, maintenance, "SELECT datname FROM pg_database WHERE (NOT datallowconn OR datistemplate OR datname = '"+notes+"') AND datname NOT IN ('template0', 'template1') ORDER BY datname COLLATE \"C\"")
+		if err != nil {
+			return nil, err
+		}
+		p.left = nil
+		for _, name := range left {
+			p.left = append(p.left, fmt.Sprintf("database %s is not moved: it takes no connections, is a template, or is called as the one with the marks of transfers is: change that on the host (ALTER DATABASE), or drop it there", name))
+		}
+	}
 	list, err := p.column(ctx, s, maintenance, "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate AND datname <> '"+notes+"' ORDER BY datname COLLATE \"C\"")
 	if err != nil {
 		return nil, err
@@ -221,20 +233,9 @@ func (p *postgres) setMark(ctx context.Context, item string, k mark) error {
 		quoted(owner(p.order)), quoted(item), quoted(k.state), quoted(k.source), quoted(k.sum)))
 }
 
-// shape is what CREATE DATABASE fixes.
-const shape = "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = "
-
-func (p *postgres) shapeOf(ctx context.Context, s side, database string) (out string, err error) {
-	err = p.query(ctx, s, maintenance, shape+quoted(database), func(c []string) error {
-		out = strings.Join(c, ", ")
-		return nil
-	})
-	return out, err
-}
-
 func (p *postgres) standing(ctx context.Context, database string) (standing, error) {
-	there, err := p.shapeOf(ctx, beyond, database)
-	if err != nil || there == "" {
+	there, err := p.column(ctx, beyond, maintenance, "SELECT 1 FROM pg_database WHERE datname = "+quoted(database))
+	if err != nil || len(there) == 0 {
 		return absent, err
 	}
 	own, err := p.column(ctx, beyond, database, ownObjects)
@@ -244,12 +245,20 @@ func (p *postgres) standing(ctx context.Context, database string) (standing, err
 	if own[0] != "0" {
 		return occupied, nil
 	}
-	here, err := p.shapeOf(ctx, files, database)
-	if err == nil && here != there {
-		err = fmt.Errorf("the empty database at %s has the encoding and locale %s, and that of the host %s: drop it, and it is made as it was", p.order.Host, there, here)
-	}
-	return empty, err
+	return empty, nil
 }
+
+// publicAgain makes the schema public as initdb(1) does: since PostgreSQL 15 only the
+// owner of the database may create something in it.
+const publicAgain = `CREATE SCHEMA public;
+COMMENT ON SCHEMA public IS 'standard public schema';
+GRANT USAGE ON SCHEMA public TO PUBLIC;
+DO $$ BEGIN
+	IF current_setting('server_version_num')::int >= 150000 THEN ALTER SCHEMA public OWNER TO pg_database_owner;
+	ELSE GRANT CREATE ON SCHEMA public TO PUBLIC;
+	END IF;
+END $$;
+`
 
 // drop takes an earlier restore away. postgres itself cannot be dropped: the
 // schemas that people made go.
@@ -262,22 +271,26 @@ func (p *postgres) drop(ctx context.Context, database string) error {
 	if err != nil {
 		return err
 	}
-	script := "SET client_min_messages = warning;\n"
+	script := "SET client_min_messages = warning;\nSELECT lo_unlink(oid) FROM pg_largeobject_metadata;\n"
 	for _, name := range list {
 		script += "DROP SCHEMA " + identifier(name) + " CASCADE;\n"
 	}
-	return p.exec(ctx, beyond, database, script+"CREATE SCHEMA public;\n")
+	return p.exec(ctx, beyond, database, script+publicAgain)
 }
 
-// restore has pg_dump make the database, too, unless an empty one is there.
+// restore has pg_dump make the database, too, with its owner, encoding and settings;
+// an empty one that is there makes room. postgres stays.
 func (p *postgres) restore(ctx context.Context, database string, there bool) (string, int64, error) {
 	into := maintenance
 	// Tablespaces are directories of a machine; the other server has its own.
 	dump := []string{p.dump, "--format=plain", "--no-tablespaces", "--no-password"}
-	if there {
-		into = database
-	} else {
+	if database != maintenance {
 		dump = append(dump, "--create")
+		if there {
+			if err := p.exec(ctx, beyond, maintenance, "DROP DATABASE "+identifier(database)+";\n"); err != nil {
+				return "", 0, fmt.Errorf("the empty database is made anew, as it is on the host: %w", err)
+			}
+		}
 	}
 	return pipe(ctx, p.at(files, database), dump, p.at(beyond, into), append(append([]string{p.psql}, psqlArgs()...), "-f", "-", "-o", "/dev/null"))
 }
@@ -287,7 +300,11 @@ func (p *postgres) finish(context.Context, string) error { return nil }
 // definitions has the same program dump both sides without rows. Its comments
 // name the servers' versions, and keys of \restrict are random.
 func (p *postgres) definitions(ctx context.Context, s side, database string) (string, error) {
-	cmd, words := p.at(s, database).process(ctx, p.dump, "--schema-only", "--no-tablespaces", "--no-password", "--create")
+	args := []string{"--schema-only", "--no-tablespaces", "--no-password"}
+	if database != maintenance { // that is the other server's own, with its owner
+		args = append(args, "--create")
+	}
+	cmd, words := p.at(s, database).process(ctx, p.dump, args...)
 	out, err := cmd.Output()
 	if err != nil {
 		return "", words.explain(p.dump, err)

@@ -106,6 +106,41 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
+// TestPostgresOdd: what a restore makes otherwise by design is proved all the same,
+// an empty database that is there is made as it is on the host, and what cannot be
+// moved is told.
+func TestPostgresOdd(t *testing.T) {
+	j := postgresJob(t, postgresWith(`
+CREATE TABLE base (a int);
+INSERT INTO base VALUES (1);
+CREATE MATERIALIZED VIEW stale AS SELECT a FROM base;
+CREATE MATERIALIZED VIEW unpopulated AS SELECT a FROM base WITH NO DATA;
+INSERT INTO base VALUES (2);
+SELECT lo_from_bytea(4711, '\xcafe');
+CREATE ROLE clerk;
+CREATE DATABASE early OWNER clerk;
+ALTER DATABASE early SET default_transaction_read_only = on;
+CREATE DATABASE closed ALLOW_CONNECTIONS false;
+ALTER ROLE ALL SET work_mem = '8MB';`))
+	j.server.SQL(t, "", "CREATE DATABASE early ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+	for n := range 2 {
+		receipt, err := j.run(t)
+		if err != nil || len(receipt.Differences) != 1 || !strings.HasPrefix(receipt.Differences[0], "database closed is not moved") {
+			t.Errorf("run %d: %v\n%q\n%s", n+1, err, receipt.Differences, j.log)
+		}
+		if !slices.ContainsFunc(receipt.Notes, func(n string) bool { return strings.HasPrefix(n, "work_mem is set for all roles") }) {
+			t.Errorf("nothing is said of ALTER ROLE ALL: %q", receipt.Notes)
+		}
+		if got := rowsOf(receipt, "postgres", "public.stale"); got != 2 {
+			t.Errorf("the receipt has %d rows of the view, which the restore has refreshed", got)
+		}
+		j.order.Source = "sha256:2"
+	}
+	if got := j.server.SQL(t, "", "SELECT (SELECT count(*) FROM stale), lo_get(4711), (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'early')"); got != "2|\\xcafe|clerk" {
+		t.Errorf("the other server has %s", got)
+	}
+}
+
 // TestPostgresAgain is [TestMariaDBAgain] for PostgreSQL.
 func TestPostgresAgain(t *testing.T) {
 	j := postgresJob(t, postgresBefore)

@@ -160,7 +160,7 @@ func (p *postgres) compareAccounts(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []string
+	out := slices.Clone(p.left)
 	for _, r := range p.roles {
 		if have, _ := find(there, r.name); !have.same(r) {
 			out = append(out, fmt.Sprintf("role %s has other rights or another password there", r.name))
@@ -169,6 +169,13 @@ func (p *postgres) compareAccounts(ctx context.Context) ([]string, error) {
 	spaces, err := p.column(ctx, files, maintenance, "SELECT spcname FROM pg_tablespace WHERE spcname !~ '^pg_' ORDER BY 1")
 	if err != nil {
 		return nil, err
+	}
+	all, err := p.column(ctx, files, maintenance, "SELECT split_part(c, '=', 1) FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE s.setrole = 0 AND s.setdatabase = 0 ORDER BY 1")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range all {
+		p.told = append(p.told, fmt.Sprintf("%s is set for all roles (ALTER ROLE ALL SET), which is not moved: it would be for those of others there, too", name))
 	}
 	for _, name := range spaces {
 		p.told = append(p.told, fmt.Sprintf("tablespace %s is a directory of the host: what was in it is in the other server's default one", name))
