@@ -52,11 +52,11 @@ func inClusters(ctx context.Context, w workspace.Workspace) (things []clusterThi
 	}
 	ctx, stop := context.WithTimeout(ctx, askCluster)
 	defer stop()
-	silent := map[string]bool{}
+	silent, connected := map[string]bool{}, map[cluster.Options]*cluster.Cluster{}
 	for _, t := range made.All() {
 		state := "recorded"
 		if !silent[t.Context] {
-			found, err := lookUp(ctx, t, identity)
+			found, err := lookUp(ctx, connected, t, identity)
 			if err == nil {
 				state = string(found.State)
 			} else {
@@ -69,12 +69,17 @@ func inClusters(ctx context.Context, w workspace.Workspace) (things []clusterThi
 	return things, notes, nil
 }
 
-func lookUp(ctx context.Context, t cluster.Thing, identity string) (cluster.Found, error) {
-	c, err := cluster.Connect(cluster.Options{Context: t.Context, Namespace: t.Namespace})
-	if err != nil {
-		return cluster.Found{}, err
+// lookUp connects once to each place.
+func lookUp(ctx context.Context, connected map[cluster.Options]*cluster.Cluster, t cluster.Thing, identity string) (cluster.Found, error) {
+	at := cluster.Options{Context: t.Context, Namespace: t.Namespace}
+	if connected[at] == nil {
+		c, err := cluster.Connect(at)
+		if err != nil {
+			return cluster.Found{}, err
+		}
+		connected[at] = c
 	}
-	return c.Find(ctx, t, identity)
+	return connected[at].Find(ctx, t, identity)
 }
 
 func noteOn(t cluster.Thing) string {
