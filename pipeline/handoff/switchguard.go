@@ -24,16 +24,21 @@ func (s Switch) Standing() string {
 	case SwitchStarting:
 		return "the truth is at the source, which is being started; the cluster is held: statelift rollback goes on"
 	case SwitchListing:
-		return "the source serves, and the cluster is held; what was written there is not listed yet: statelift rollback does that"
+		return s.home() + "; what was written in the cluster is not listed yet: statelift rollback does that"
 	}
 	return s.returned()
 }
 
-func (s Switch) returned() string {
-	text := "the source serves, and the cluster is held"
+// home is how the sides stand after the way back.
+func (s Switch) home() string {
 	if !s.Quiesce {
-		text = "the cluster is held, and the source is yours to start, as you stopped it"
+		return "the cluster is held, and the source is yours to start, as you stopped it"
 	}
+	return "the source serves, and the cluster is held"
+}
+
+func (s Switch) returned() string {
+	text := s.home()
 	if s.Failure != "" {
 		text += " (a cutover went back by itself: " + s.Failure + ")"
 	}
