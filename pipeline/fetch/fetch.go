@@ -44,6 +44,7 @@ type Fetched struct {
 	Dirs  int64  `json:"directories"`
 	Files int64  `json:"files"`
 	Links int64  `json:"links"` // symbolic
+	Nodes int64  `json:"nodes"` // FIFOs and sockets
 	Bytes int64  `json:"bytes"`
 }
 
@@ -162,6 +163,11 @@ func (f *fetcher) all(ctx context.Context, index *os.File, workers int, out *Fet
 		case string(tree.Symlink):
 			out.Links++
 			return f.link(e)
+		case string(tree.FIFO), string(tree.Socket):
+			out.Nodes++
+			return f.node(e)
+		default:
+			return fmt.Errorf("%s has the type %q, which no object can have", e.Path, e.Type)
 		case string(tree.Regular):
 			out.Files++
 			out.Bytes += e.Size
@@ -237,6 +243,27 @@ func (f *fetcher) link(e handoff.IndexEntry) error {
 	defer dir.Close()
 	at := unix.NsecToTimespec(e.Mtime)
 	return unix.UtimesNanoAt(int(dir.Fd()), filepath.Base(name), []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// node makes a FIFO or a socket, for which mknod(2) asks no privilege.
+func (f *fetcher) node(e handoff.IndexEntry) error {
+	name := f.name(e.Path)
+	if err := f.root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dir, err := f.root.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	kind := uint32(unix.S_IFIFO)
+	if e.Type == string(tree.Socket) {
+		kind = unix.S_IFSOCK
+	}
+	if err := unix.Mknodat(int(dir.Fd()), filepath.Base(name), kind|0o600, 0); err != nil {
+		return fmt.Errorf("mknod: %w", err)
+	}
+	return f.dress(e)
 }
 
 // dress gives owner, then mode, since changing the owner takes bits of the mode

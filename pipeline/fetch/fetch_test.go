@@ -51,6 +51,8 @@ func media(t *testing.T, edit func([]handoff.IndexEntry) []handoff.IndexEntry) (
 		file("/srv/media/run", "#!/bin/sh\n", 0o4755, 7),
 		{Path: "/srv/media/link", Type: "l", Target: "../../etc/passwd", UID: 33, GID: 33, Mtime: at},
 		{Path: "/srv/media/nothing", Type: "d", Mode: 0o755, Mtime: at},
+		{Path: "/srv/media/pipe", Type: "p", Mode: 0o620, UID: 33, GID: 4, Mtime: at},
+		{Path: "/srv/media/socket", Type: "s", Mode: 0o1755, UID: 7, Mtime: at},
 		file("/srv/media/line\nbreak", "odd", 0o644, 0),
 	}
 	if edit != nil {
@@ -94,7 +96,7 @@ func TestRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(fetch.Fetched{Index: sum, Path: "/srv/media", Dirs: 3, Files: 4, Links: 1, Bytes: 22}, got); diff != "" {
+		if diff := cmp.Diff(fetch.Fetched{Index: sum, Path: "/srv/media", Dirs: 3, Files: 4, Links: 1, Nodes: 2, Bytes: 22}, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 		seen := find(t, dir)
@@ -102,6 +104,7 @@ func TestRun(t *testing.T) {
 			"|d|2755|33:33||1500000000.123|", "a.jpg|f|640|33:34|9|1500000000.123|", "closed|d|500|33:33||1500000000.123|",
 			"closed/empty|f|600|0:1|0|1500000000.123|", "run|f|4755|7:8|10|1500000000.123|", "link|l|777|33:33|16|1500000000.123|../../etc/passwd",
 			"nothing|d|755|0:0||1500000000.123|", "line\nbreak|f|644|0:1|3|1500000000.123|",
+			"pipe|p|620|33:4|0|1500000000.123|", "socket|s|1755|7:0|0|1500000000.123|",
 		} {
 			if !strings.Contains("\n"+seen+"\n", "\n"+want+"\n") {
 				t.Errorf("%q is not there:\n%s", want, seen)
