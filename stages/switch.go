@@ -179,6 +179,9 @@ func (f *far) hold(ctx context.Context) error {
 
 // Release lets the cluster serve.
 func (f *far) Release(ctx context.Context) error {
+	if err := f.env("deploy").Workspace.HandsOver(); err != nil {
+		return err
+	}
 	if f.rehearsal() {
 		return nil
 	}
@@ -198,9 +201,32 @@ func (f *far) Release(ctx context.Context) error {
 // lister lists what the cluster, or who had the volumes of a rehearsal, wrote.
 type lister struct{ *far }
 
-func (l lister) Kept() (bool, error) {
+func (l lister) Kept(ctx context.Context) (bool, error) {
 	made, j, err := l.history()
-	return j.WrittenSince(made), err
+	if err != nil || !j.WrittenSince(made) {
+		return false, err
+	}
+	if err := l.there(ctx, j); err != nil {
+		return false, err
+	}
+	overwritten, err := l.runner.Env.Workspace.Overwritten()
+	return !overwritten, err
+}
+
+// there reports that the workspace is for another place by now than that in which
+// the cluster wrote.
+func (l lister) there(ctx context.Context, j handoff.Switch) error {
+	if j.Into == nil {
+		return nil
+	}
+	now, err := l.place(ctx)
+	if err != nil || now == *j.Into {
+		return err
+	}
+	return &pipeline.Blocked{
+		Question: fmt.Sprintf("the cluster wrote in %s/%s, and the workspace is for %s/%s by now", j.Into.Context, j.Into.Namespace, now.Context, now.Namespace),
+		Where:    "statelift run --hold --context " + j.Into.Context + " --namespace " + j.Into.Namespace,
+	}
 }
 
 func (l lister) List(ctx context.Context, archive string) ([]handoff.VolumeChanges, error) {

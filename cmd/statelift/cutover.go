@@ -84,6 +84,12 @@ func (o cutoverOptions) check() error {
 func (o cutoverOptions) with(j handoff.Switch) (stages.SwitchOptions, error) {
 	s := stages.SwitchOptions{Quiesce: o.quiesce, OnSource: o.onSource}
 	if !j.State.Settled() || j.State == handoff.SwitchServing || j.State == handoff.SwitchAccepted {
+		if !j.State.Settled() && (o.quiesce && !j.Quiesce || o.stopped && j.Quiesce) {
+			return s, &pipeline.Blocked{
+				Question: "the cutover under way was begun the other way, --quiesce or --stopped, and goes on as it was begun",
+				Where:    "statelift cutover without that flag, or statelift rollback and a new cutover",
+			}
+		}
 		s.Quiesce = j.Quiesce
 		if o.onSource == "" {
 			s.OnSource = j.OnSource

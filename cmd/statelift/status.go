@@ -60,7 +60,7 @@ func (g *globals) status(ctx context.Context) (*statusReport, error) {
 	r := &statusReport{Workspace: ws.Dir, problems: readProblems(ws)}
 	release, lockErr := ws.Lock()
 	if lockErr == nil {
-		defer release()
+		release() // nobody waits for a look
 	}
 	// One that cannot be locked for another reason (a read-only file system) is
 	// still there to look at.

@@ -49,3 +49,13 @@ func TestStanding(t *testing.T) {
 		}
 	}
 }
+
+// What was written in the cluster and is not listed yet is not cleaned away by the
+// way, nor anything that serves.
+func TestRefuseClean(t *testing.T) {
+	for state, refused := range map[SwitchState]bool{"": false, SwitchReturned: false, SwitchListing: true, SwitchServing: true, SwitchChecking: true, SwitchHolding: true} {
+		if err := (Switch{State: state}).Refuse(GuardedClean); (err != nil) != refused {
+			t.Errorf("%q: %v", state, err)
+		}
+	}
+}

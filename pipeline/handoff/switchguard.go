@@ -76,8 +76,8 @@ func (s Switch) Refuse(c Guarded) error {
 	}[c]
 	where := "statelift cutover or statelift rollback"
 	switch {
-	case s.State == SwitchListing && c == GuardedClean:
-		return nil
+	case c == GuardedClean && s.State == SwitchListing:
+		harm, where = "clean would remove what was written there", "statelift rollback, or statelift clean --serving, when that is what you want"
 	case s.State == SwitchListing:
 		where = "statelift rollback"
 	case c == GuardedClean:

@@ -142,6 +142,16 @@ func (s *Source) Running(ctx context.Context) ([]string, error) {
 	return now.busy(targets), nil
 }
 
+// Fenced reports whether the fence of all services, and of what starts them, is
+// there.
+func (s *Source) Fenced(ctx context.Context) (bool, error) {
+	now, targets, err := s.find(ctx)
+	if err != nil {
+		return false, err
+	}
+	return !slices.ContainsFunc(targets, func(t target) bool { return !now.fenced[t.name] }), nil
+}
+
 // Stop stops the services, one tier after the other, and returns when nothing of
 // them runs. What did not run before is not marked to be started.
 func (s *Source) Stop(ctx context.Context) error {

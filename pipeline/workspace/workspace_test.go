@@ -63,3 +63,30 @@ func TestSecondLockIsRefusedByName(t *testing.T) {
 		release()
 	}
 }
+
+// What is noted before volumes are written to stays until they are handed over.
+func TestOverwritten(t *testing.T) {
+	w, err := workspace.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(want bool) {
+		t.Helper()
+		if got, err := w.Overwritten(); got != want || err != nil {
+			t.Errorf("overwritten: %v, %v", got, err)
+		}
+	}
+	want(false)
+	for range 2 {
+		if err := w.Overwrites(); err != nil {
+			t.Fatal(err)
+		}
+		want(true)
+	}
+	for range 2 {
+		if err := w.HandsOver(); err != nil {
+			t.Fatal(err)
+		}
+		want(false)
+	}
+}

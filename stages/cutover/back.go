@@ -31,12 +31,12 @@ func (s *Switcher) Rollback(ctx context.Context, o BackOptions) (*Report, error)
 	case handoff.SwitchAccepted:
 		return r.of(j), &pipeline.Blocked{Question: "the switch was accepted: the source is out of date for good, and there is no way back", Where: "statelift accept"}
 	case handoff.SwitchReturned:
-		if o.Archive == "" || !j.Opened {
+		if o.Archive == "" || j.Written == 0 {
 			return r.of(j), nil
 		}
-		kept, err := s.Lister.Kept()
+		kept, err := s.Lister.Kept(ctx)
 		if err == nil && !kept {
-			err = &pipeline.Blocked{Question: "a round has overwritten what the cluster wrote, and there is nothing left to bring back; what was listed then is as it was", Where: "statelift rollback"}
+			err = &pipeline.Blocked{Question: "a round or a run may have overwritten what the cluster wrote: it is not brought back from there any more; what was listed, and brought back, before is as it was", Where: "statelift rollback"}
 		}
 		if err != nil {
 			return r.of(j), err
@@ -45,6 +45,12 @@ func (s *Switcher) Rollback(ctx context.Context, o BackOptions) (*Report, error)
 	case handoff.SwitchListing:
 	case handoff.SwitchHolding, handoff.SwitchStarting:
 	default:
+		if j.Opened && j.Touched {
+			// The cluster is not held for a source that cannot be started.
+			if err := s.answers(ctx); err != nil {
+				return r.of(j), fmt.Errorf("nothing was changed: %w", err)
+			}
+		}
 		j.Failure = ""
 	}
 	if j.State != handoff.SwitchListing {
@@ -71,7 +77,7 @@ func (s *Switcher) back(ctx context.Context, j *handoff.Switch) error {
 
 // home holds the cluster and has the source serve again. A journal that cannot be
 // written (a full disk) keeps no cutover from going back: what it says then is
-// that one is under way, which asks what runs on the source before it opens the
+// that one is under way, which asks for the fence of the source before it opens the
 // cluster again.
 func (s *Switcher) home(ctx context.Context, j *handoff.Switch) error {
 	serving := j.State == handoff.SwitchServing
@@ -87,6 +93,9 @@ func (s *Switcher) home(ctx context.Context, j *handoff.Switch) error {
 				return errors.Join(fmt.Errorf("hold the cluster, without which the source stays stopped and fenced (statelift rollback goes on): %w", err), journal)
 			}
 			s.did(j, began, handoff.SwitchStep{Name: stepHold, Down: true})
+		}
+		if journal != nil && s.Source == nil {
+			return journal // nobody would be asked before the cluster is opened again
 		}
 	}
 	began := s.Now()

@@ -27,6 +27,8 @@ type Quiescer interface {
 	Reach(ctx context.Context) (quiesce.Standing, error)
 	// Running names the services that run.
 	Running(ctx context.Context) ([]string, error)
+	// Fenced reports whether all of them are kept from starting.
+	Fenced(ctx context.Context) (bool, error)
 	Stop(ctx context.Context) error
 	Fence(ctx context.Context) error // keeps them from starting, also after a reboot
 	Unfence(ctx context.Context) error
@@ -75,9 +77,9 @@ type Lister interface {
 	// List compares the volumes with the newest round, writes what differs, and with
 	// an archive directory that, too.
 	List(ctx context.Context, archive string) ([]handoff.VolumeChanges, error)
-	// Kept reports whether the volumes still are what the cluster left: a round since
-	// has overwritten it.
-	Kept() (bool, error)
+	// Kept reports whether the volumes still are what the cluster left: a round, or a
+	// run, since then may have overwritten it.
+	Kept(ctx context.Context) (bool, error)
 }
 
 // Options are what the user asked for.
@@ -124,7 +126,7 @@ func (s *Switcher) Cutover(ctx context.Context, o Options) (_ *Report, err error
 	r := &Report{}
 	switch j.State {
 	case handoff.SwitchServing, handoff.SwitchAccepted:
-		return r.of(j), nil
+		return r.of(j), s.close(ctx)
 	case handoff.SwitchListing:
 		return r.of(j), &pipeline.Blocked{Question: "what was written in the cluster before the way back is not listed yet, and another cutover overwrites it: list it, or say that nobody wants it", Where: "statelift rollback [--archive DIR | --no-list]"}
 	case handoff.SwitchHolding, handoff.SwitchStarting:
@@ -138,6 +140,10 @@ func (s *Switcher) Cutover(ctx context.Context, o Options) (_ *Report, err error
 	switch j.State {
 	case handoff.SwitchReleasing, handoff.SwitchChecking:
 		o.over(&j)
+		// What serves there by now is not taken down because the source cannot be asked.
+		if err := s.answers(ctx); err != nil {
+			return r.of(j), fmt.Errorf("the cutover is left where it was, and the cluster as it is: %w", err)
+		}
 		s.Log.Info("the cutover goes on", "from", j.State)
 		return s.through(ctx, &j, r, s.release)
 	case handoff.SwitchStopping, handoff.SwitchJudging, handoff.SwitchSyncing:

@@ -84,6 +84,17 @@ func (s *Switcher) quiet(ctx context.Context) error {
 	return nil
 }
 
+// answers fails when the source cannot be asked what runs there.
+func (s *Switcher) answers(ctx context.Context) error {
+	if s.Source == nil {
+		return nil
+	}
+	if _, err := s.Source.Running(ctx); err != nil {
+		return fmt.Errorf("what runs on the source: %w", err)
+	}
+	return nil
+}
+
 // within bounds what is done before the cluster is opened by the downtime that
 // was granted: what takes longer is better tried again at a quieter time.
 func (s *Switcher) within(ctx context.Context, j *handoff.Switch) (context.Context, context.CancelFunc) {
@@ -166,6 +177,16 @@ func (s *Switcher) release(ctx context.Context, j *handoff.Switch, _ *Report) (s
 	}
 	began := s.Now()
 	first := !j.Opened
+	if !first && s.Source != nil {
+		// A way back whose journal could not be written gave the source back.
+		fenced, err := s.Source.Fenced(ctx)
+		if err == nil && !fenced {
+			err = errors.New("it was given back meanwhile, and what it has may be newer")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the cluster is not opened: the fence of the source: %w", err)
+		}
+	}
 	j.Opened, j.Written = true, j.Round
 	if err := s.enter(j, handoff.SwitchReleasing); err != nil {
 		return nil, err

@@ -101,6 +101,9 @@ func (w *world) Running(context.Context) (names []string, err error) {
 	})
 	return names, err
 }
+func (w *world) Fenced(context.Context) (bool, error) {
+	return w.fenced, w.do("fenced", func() {})
+}
 func (w *world) Stop(context.Context) error  { return w.do("stop", func() { w.running = false }) }
 func (w *world) Fence(context.Context) error { return w.do("fence", func() { w.fenced = true }) }
 func (w *world) Unfence(context.Context) error {
@@ -193,7 +196,7 @@ func (w *world) List(_ context.Context, archive string) (c []handoff.VolumeChang
 	return c, err
 }
 
-func (w *world) Kept() (bool, error) { return !w.overwritten, nil }
+func (w *world) Kept(context.Context) (bool, error) { return !w.overwritten, nil }
 
 // settled fails the test unless exactly one side serves, as the journal says.
 func (w *world) settled() {

@@ -149,6 +149,9 @@ func (r *run) start(ctx context.Context, v handoff.Volume) error {
 			return err
 		}
 	}
+	if err := r.Workspace.Overwrites(); err != nil {
+		return err
+	}
 	c, err := copier.Start(ctx, l.Seed, dir, copier.Options{
 		Workers: runtime.GOMAXPROCS(0), NotCompared: r.options.NotCompared, Progress: r.Progress.Add, Proved: r.Progress.Add,
 	})

@@ -65,6 +65,9 @@ func (r *run) update(ctx context.Context, volume string, l *lineage.Lineage) (ha
 	if last, err := receipts.Newest(r.Workspace, volume); err == nil {
 		o.Proof = delta.ProofOf(last)
 	}
+	if err := r.Workspace.Overwrites(); err != nil {
+		return handoff.ReceiptFile{}, err
+	}
 	receipt, err := delta.Apply(ctx, o)
 	if err != nil {
 		return handoff.ReceiptFile{}, err

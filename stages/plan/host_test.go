@@ -32,8 +32,7 @@ type item struct {
 	state   catalog.State
 	size    int64 // instead of the content's length
 	target  string
-	node    tree.Type // of a special file
-	content string    // of a regular file
+	content string // of a regular file
 	xattrs  []tree.Xattr
 }
 
@@ -83,8 +82,6 @@ func (h *testHost) plan(t *testing.T) (handoff.Plan, string, error) {
 		case it.target != "":
 			e.Type, e.Mode = tree.Symlink, 0o777
 			err = os.Symlink(it.target, onDisk)
-		case it.node != "":
-			e.Type = it.node // its like is not needed on the disk
 		case it.content != "" || it.size > 0:
 			e.Type, e.Size = tree.Regular, max(it.size, int64(len(it.content)))
 			err = os.WriteFile(onDisk, []byte(it.content), 0o644)

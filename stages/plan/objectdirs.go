@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/statelift/statelift/pipeline/catalog"
-	"github.com/statelift/statelift/pipeline/claim"
 	"github.com/statelift/statelift/pipeline/decisions"
 	"github.com/statelift/statelift/pipeline/handoff"
 	"github.com/statelift/statelift/pipeline/hostpath"
@@ -44,15 +43,6 @@ func (p *planner) bringDirectory(ctx context.Context, d decisions.Workload, dir 
 	case e.Type != tree.Directory || unmountable(dir) != "":
 		p.blocked = append(p.blocked, fmt.Sprintf("%s: workload %s: %s is no directory that can be mounted", at, d.Name, dir))
 		return nil
-	}
-	for e, err := range p.host.cat.Entries(ctx, catalog.Filter{Under: dir, Class: claim.Object}) {
-		if err != nil {
-			return err
-		}
-		if e.Type == tree.Char || e.Type == tree.Block {
-			p.blocked = append(p.blocked, fmt.Sprintf("%s: workload %s: %s is a device, which no object can be: leave it out (paths: in statelift.yaml), or keep the directory as a volume", at, d.Name, e.Path))
-			return nil
-		}
 	}
 	ties, err := p.tiesTo(ctx, handoff.VolumeRoot{Path: dir, UID: e.UID, GID: e.GID, Mode: e.Mode})
 	if err != nil {

@@ -47,7 +47,7 @@ func (s *run) applyDecisions(ctx context.Context) error {
 		case claim.Config, claim.Secret:
 			c.When = "type=f" // nothing else can be in a ConfigMap or Secret
 		case claim.Object:
-			c.When = "type=f,d,l"
+			c.When = "type=f,d,l,p"
 		case claim.Image:
 			c.When = "type=f,d,l,p,c,b" // tar(5) has no sockets: they stay ephemeral
 		}

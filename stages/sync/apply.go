@@ -72,6 +72,11 @@ func (r *run) apply(ctx context.Context) error {
 		list = append(list, v)
 		total += v.round.ChangedBytes
 	}
+	if len(list) > 0 {
+		if err := r.Workspace.Overwrites(); err != nil {
+			return err
+		}
+	}
 	r.Progress.Begin("volumes", "bytes", total)
 	defer r.Progress.End()
 	errs := make([]error, len(list))

@@ -75,6 +75,15 @@ func (r *run) whole(ctx context.Context, layout *oci.Layout, d *delta.Delta) err
 	return group.Wait()
 }
 
+// written says that the receipt of a volume in a cluster is not about what it is by
+// now.
+func (r *run) written() error {
+	if j := r.made.Switch; j.State.Truth() == handoff.SourceSide && j.WrittenSince(r.made.Rounds.Rounds) {
+		return errors.New("a cutover that was taken back let the cluster write to it: statelift sync brings it up to the source")
+	}
+	return nil
+}
+
 // afterRounds compares a volume with its newest state: by its receipt, and in a
 // rehearsal by reading it.
 func (r *run) afterRounds(ctx context.Context, l *lineage.Lineage, want handoff.Seed) error {
@@ -90,7 +99,7 @@ func (r *run) afterRounds(ctx context.Context, l *lineage.Lineage, want handoff.
 		faults = append(faults, errors.Join(fmt.Errorf("listing %s has SHA-256 %q, the receipt says %s", receipt.Listing, sum, receipt.ListingSHA), err))
 	}
 	if r.made.Copies.Target != rehearsal {
-		return errors.Join(faults...)
+		return errors.Join(append(faults, r.written())...)
 	}
 	now, err := delta.Prove(ctx, delta.ApplyOptions{
 		Dir: r.Workspace.Path(workspace.Volumes, want.Volume), Listing: filepath.Join(r.temp, "listing"), Seed: l.Seed, Deltas: l.Deltas,

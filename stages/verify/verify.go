@@ -55,6 +55,7 @@ type Made struct {
 	Upload    handoff.Upload
 	Copies    handoff.Copies
 	Rounds    handoff.Rounds // since the seeds; none without a sync
+	Switch    handoff.Switch // zero when none was begun
 	// ObjectsSynced says that Objects are those of a sync round, not of the scan.
 	ObjectsSynced bool
 	// Incomplete are the reasons of stages that could not take everything
@@ -83,6 +84,12 @@ func ReadMade(w workspace.Workspace) (Made, error) {
 		scanned := m.Objects.IndexSHA256
 		m.Objects, err = lineage.Objects(w, m.Objects)
 		m.ObjectsSynced = m.Objects.IndexSHA256 != scanned
+	}
+	if err == nil {
+		m.Switch, err = pipeline.Read(w, handoff.SwitchKey)
+		if errors.Is(err, pipeline.ErrNoHandoff) {
+			err = nil
+		}
 	}
 	return m, err
 }

@@ -158,7 +158,7 @@ func (r *run) volume(ctx context.Context, s *seed.Seed, want handoff.Seed, file 
 		faults = append(faults, errors.Join(fmt.Errorf("listing %s has SHA-256 %q, the receipt says %s", receipt.Listing, sum, receipt.ListingSHA), err))
 	}
 	if r.made.Copies.Target != rehearsal {
-		return errors.Join(faults...)
+		return errors.Join(append(faults, r.written())...)
 	}
 	dir := r.Workspace.Path(workspace.Volumes, want.Volume)
 	now, err := copier.Prove(ctx, s, dir, filepath.Join(r.temp, "listing"), copier.Options{

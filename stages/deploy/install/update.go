@@ -37,6 +37,9 @@ func (r *run) update(ctx context.Context, list []*volume) error {
 	if err != nil || len(list) == 0 {
 		return err
 	}
+	if err := r.Workspace.Overwrites(); err != nil {
+		return err
+	}
 	if err := r.jobs.GiveCredentials(ctx, r.plan, r.upload.Seeds, r.options.Environment); err != nil {
 		return err
 	}

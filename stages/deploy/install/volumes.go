@@ -53,6 +53,11 @@ func (r *run) volumes(ctx context.Context) ([]handoff.ReceiptFile, error) {
 			fill = append(fill, v)
 		}
 	}
+	if len(fill) > 0 {
+		if err := r.Workspace.Overwrites(); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.takeDown(ctx, fill); err != nil {
 		return nil, err
 	}
@@ -160,6 +165,9 @@ func short(digest string) string {
 // replaceClaim removes a claim that was filled, at least in part, from another
 // seed and that no application has seen yet.
 func (r *run) replaceClaim(ctx context.Context, v *volume, uid types.UID) error {
+	if err := r.Workspace.Overwrites(); err != nil {
+		return err
+	}
 	r.Log.Info("the claim is made anew: nothing but an unfinished or older copy is on it", "volume", v.Name)
 	if err := r.removeUsers(ctx, v.claim.GetName()); err != nil {
 		return err
