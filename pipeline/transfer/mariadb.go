@@ -112,21 +112,24 @@ func options(pairs ...string) string {
 }
 
 // mariadbFault keeps what the programs say themselves, and leaves out the statement
-// that they show with it, with its rows; of an error about a value also that.
+// that they show with it, with its rows; of errors, the text where it can have no
+// value in it.
 func mariadbFault(line string) string {
 	switch {
-	case aboutValue.MatchString(line):
-		line, _, _ = strings.Cut(line, ": ")
+	case withoutValue.MatchString(line), program.MatchString(line):
 		return line
-	case strings.HasPrefix(line, "ERROR "), strings.HasPrefix(line, "mariadb"), strings.HasPrefix(line, "mysql"):
-		return line
+	case fault.MatchString(line):
+		return fault.FindString(line)
 	}
 	return ""
 }
 
-// aboutValue are the errors whose text has a value in it: duplicate entry,
-// incorrect value of several kinds.
-var aboutValue = regexp.MustCompile(`^ERROR (1062|1292|1366|1411|1525|1586) `)
+var (
+	program = regexp.MustCompile(`^(mariadb|mysql)[a-z-]*: `)
+	fault   = regexp.MustCompile(`^ERROR \d+ \([0-9A-Z]{5}\)( at line \d+)?`)
+	// withoutValue are the errors about names, rights and connections.
+	withoutValue = regexp.MustCompile(`^ERROR (10(05|07|08|30|40|44|45|46|49|50)|1114|114[2-7]|1153|1193|1227|1273|1396|1419|1449|1698|2\d{3}|4025) `)
+)
 
 func (m *mariadb) ends() syscall.Signal { return syscall.SIGTERM }
 
@@ -189,17 +192,19 @@ func (m *mariadb) leave(what string) {
 // databases are all but the server's own. Of what people have under such a name is
 // said that it is not moved.
 func (m *mariadb) databases(ctx context.Context, s side) ([]string, error) {
-	left, err := m.column(ctx, s, "SELECT DISTINCT TABLE_SCHEMA FROM information_schema.TABLES WHERE LOWER(TABLE_SCHEMA) = '"+notes+"' AND TABLE_NAME <> 'transfers' ORDER BY 1;")
-	if err != nil {
-		return nil, err
-	}
 	if s == files && len(m.order.Databases) == 0 {
+		left, err := m.column(ctx, s, "SELECT TABLE_SCHEMA FROM information_schema.TABLES WHERE BINARY TABLE_SCHEMA = '"+notes+"' AND TABLE_NAME <> 'transfers' UNION "+
+			"SELECT ROUTINE_SCHEMA FROM information_schema.ROUTINES WHERE BINARY ROUTINE_SCHEMA = '"+notes+"';")
+		if err != nil {
+			return nil, err
+		}
 		for _, name := range left {
 			m.leave(fmt.Sprintf("database %s is not moved: the server outside keeps the marks of transfers in one of that name; rename it on the host", name))
 		}
 	}
-	return m.column(ctx, s, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE LOWER(SCHEMA_NAME) NOT IN "+
-		"('information_schema', 'performance_schema', 'mysql', 'sys', 'lost+found', '#mysql50#lost+found', '"+notes+"') ORDER BY SCHEMA_NAME;")
+	// Without BINARY a user's SYS would be the server's sys.
+	return m.column(ctx, s, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE LOWER(SCHEMA_NAME) NOT IN ('information_schema', 'performance_schema') "+
+		"AND BINARY SCHEMA_NAME NOT IN ('mysql', 'sys', 'lost+found', '#mysql50#lost+found', '"+notes+"') ORDER BY BINARY SCHEMA_NAME;")
 }
 
 func (m *mariadb) makeNotes(ctx context.Context) error {

@@ -104,8 +104,11 @@ CREATE TABLE ` + "`--all-databases`" + `.t (a INT);
 CREATE DATABASE keepers;
 CREATE ROLE keepers;
 GRANT SELECT ON keepers.* TO keepers;
-CREATE DATABASE Statelift;
-CREATE TABLE Statelift.t (a INT);
+CREATE DATABASE statelift;
+CREATE PROCEDURE statelift.p() SELECT 1;
+CREATE DATABASE SYS;
+CREATE TABLE SYS.t (a INT);
+INSERT INTO SYS.t VALUES (3);
 CREATE DATABASE shop;
 USE shop;
 CREATE TABLE T (a INT);
@@ -127,13 +130,14 @@ func TestMariaDBOdd(t *testing.T) {
 	j.refused(t, "as an account that the server at 127.0.0.1 has not: root@localhost (database shop)")
 	j.server.SQL(t, "", "CREATE USER root@localhost; GRANT ALL ON *.* TO root@localhost")
 	receipt, err := j.run(t)
-	want := []string{"database Statelift is not moved: the server outside keeps the marks of transfers in one of that name; rename it on the host"}
+	want := []string{"database statelift is not moved: the server outside keeps the marks of transfers in one of that name; rename it on the host"}
 	if diff := cmp.Diff(want, receipt.Differences); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s\n%s", err, diff, j.log)
 	}
 	for query, want := range map[string]string{
 		"SELECT COUNT(*), SUM(a) FROM shop.v FOR SYSTEM_TIME ALL": "4\t21",
 		"SELECT COUNT(*) FROM shop.v":                             "1",
+		"SELECT a FROM SYS.t":                                     "3",
 		"SELECT a FROM theirs.t":                                  "7",
 		"SELECT COUNT(*) FROM `--all-databases`.t":                "0",
 	} {

@@ -121,6 +121,7 @@ CREATE ROLE clerk;
 CREATE DATABASE early OWNER clerk;
 ALTER DATABASE early SET default_transaction_read_only = on;
 CREATE DATABASE closed ALLOW_CONNECTIONS false;
+ALTER DATABASE postgres SET work_mem = '9MB';
 ALTER ROLE ALL SET work_mem = '8MB';`))
 	j.server.SQL(t, "", "CREATE DATABASE early ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
 	for n := range 2 {
@@ -128,8 +129,10 @@ ALTER ROLE ALL SET work_mem = '8MB';`))
 		if err != nil || len(receipt.Differences) != 1 || !strings.HasPrefix(receipt.Differences[0], "database closed is not moved") {
 			t.Errorf("run %d: %v\n%q\n%s", n+1, err, receipt.Differences, j.log)
 		}
-		if !slices.ContainsFunc(receipt.Notes, func(n string) bool { return strings.HasPrefix(n, "work_mem is set for all roles") }) {
-			t.Errorf("nothing is said of ALTER ROLE ALL: %q", receipt.Notes)
+		for _, note := range []string{"work_mem is set for all roles", "what is set for the database postgres itself"} {
+			if !slices.ContainsFunc(receipt.Notes, func(n string) bool { return strings.HasPrefix(n, note) }) {
+				t.Errorf("the notes lack %q: %q", note, receipt.Notes)
+			}
 		}
 		if got := rowsOf(receipt, "postgres", "public.stale"); got != 2 {
 			t.Errorf("the receipt has %d rows of the view, which the restore has refreshed", got)

@@ -64,6 +64,17 @@ func find(list []role, name string) (role, bool) {
 	return list[i], true
 }
 
+// skip says that a role is not moved, since the administrator of the other server has
+// its name.
+func (p *postgres) skip(name string) bool {
+	if slices.Contains(p.order.Accounts, name) {
+		p.left = append(p.left, fmt.Sprintf("clients log in as %s, which is the administrator of the server outside and is not moved: give them another role on the host, or statelift another one there", name))
+		return true
+	}
+	p.told = append(p.told, fmt.Sprintf("role %s is not moved: the administrator of the server outside has that name", name))
+	return true
+}
+
 // moveAccounts makes the roles. One that is there already must be the same, or as an
 // earlier run made it.
 func (p *postgres) moveAccounts(ctx context.Context) ([]string, error) {
@@ -71,7 +82,7 @@ func (p *postgres) moveAccounts(ctx context.Context) ([]string, error) {
 	if p.roles, err = p.listRoles(ctx, files); err != nil {
 		return nil, err
 	}
-	p.roles = slices.DeleteFunc(p.roles, func(r role) bool { return r.name == p.order.User })
+	p.roles = slices.DeleteFunc(p.roles, func(r role) bool { return r.name == p.order.User && p.skip(r.name) })
 	there, err := p.listRoles(ctx, beyond)
 	if err != nil {
 		return nil, err
@@ -173,6 +184,13 @@ func (p *postgres) compareAccounts(ctx context.Context) ([]string, error) {
 	all, err := p.column(ctx, files, maintenance, "SELECT split_part(c, '=', 1) FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE s.setrole = 0 AND s.setdatabase = 0 ORDER BY 1")
 	if err != nil {
 		return nil, err
+	}
+	own, err := p.column(ctx, files, maintenance, "SELECT 1 FROM pg_database d WHERE datname = '"+maintenance+"' AND (datacl IS NOT NULL OR EXISTS (SELECT 1 FROM pg_db_role_setting s WHERE s.setdatabase = d.oid))")
+	if err != nil {
+		return nil, err
+	}
+	if len(own) > 0 {
+		p.told = append(p.told, "what is set for the database "+maintenance+" itself, and rights on it, are not moved: the server outside has its own")
 	}
 	for _, name := range all {
 		p.told = append(p.told, fmt.Sprintf("%s is set for all roles (ALTER ROLE ALL SET), which is not moved: it would be for those of others there, too", name))

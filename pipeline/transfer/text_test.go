@@ -83,13 +83,13 @@ func TestMariaDBFault(t *testing.T) {
 	words := &said{fault: mariadbFault}
 	for _, part := range []string{
 		"--------------\nINSERT INTO `y` VALUES ('hunter2',1),\n('ERR", "OR 1 hunter2')\n--------------\n\nERROR 40", "25 (23000) at line 3: CONSTRAINT `c` failed\n",
-		"ERROR 1062 (23000) at line 9: Duplicate entry 'hunter2' for key 'k'\n", "mariadb-dump: Got error: 2002: no such socket",
+		"ERROR 1062 (23000) at line 9: Duplicate entry 'hunter2' for key 'k'\n", "ERROR 1064 (42000) at line 12: near 'IDENTIFIED BY 'hunter2''\n", "mysql hunter2\n", "ERROR hunter2\n", "mariadb-dump: Got error: 2002: no such socket",
 	} {
 		if n, err := words.Write([]byte(part)); n != len(part) || err != nil {
 			t.Fatalf("%d, %v", n, err)
 		}
 	}
-	const want = "mariadb: it failed: ERROR 4025 (23000) at line 3: CONSTRAINT `c` failed\nERROR 1062 (23000) at line 9\nmariadb-dump: Got error: 2002: no such socket"
+	const want = "mariadb: it failed: ERROR 4025 (23000) at line 3: CONSTRAINT `c` failed\nERROR 1062 (23000) at line 9\nERROR 1064 (42000) at line 12\nmariadb-dump: Got error: 2002: no such socket"
 	if got := words.explain("/usr/bin/mariadb", errors.New("it failed")).Error(); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
