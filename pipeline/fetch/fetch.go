@@ -166,8 +166,6 @@ func (f *fetcher) all(ctx context.Context, index *os.File, workers int, out *Fet
 		case string(tree.FIFO), string(tree.Socket):
 			out.Nodes++
 			return f.node(e)
-		default:
-			return fmt.Errorf("%s has the type %q, which no object can have", e.Path, e.Type)
 		case string(tree.Regular):
 			out.Files++
 			out.Bytes += e.Size
@@ -177,6 +175,8 @@ func (f *fetcher) all(ctx context.Context, index *os.File, workers int, out *Fet
 				}
 				return nil
 			})
+		default:
+			return fmt.Errorf("%s has the type %q, which no object can have", e.Path, e.Type)
 		}
 		return nil
 	})
