@@ -119,6 +119,7 @@ func TestSystemd(t *testing.T) {
 		before = active(t, host)
 		return cmp.Equal(names, append(among(before), "barred.service", "halted.service"), cmpopts.SortSlices(strings.Compare))
 	})
+	poll(t, "the job at the boot is over", func() bool { _, err := host.Run(ctx, "test", "-e", "/run/tried"); return err == nil })
 	files := configured(t, host)
 
 	s := systemdSource(t, host, lifted...)
