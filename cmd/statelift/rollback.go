@@ -29,7 +29,7 @@ fence, the source's services are unfenced and started, and then what was written
 the cluster since the cutover is listed, volume by volume, in changes/. With
 --archive DIR what was added and changed there is brought back as a tar archive per
 volume, whose digest is compared; unpack it over the volume's root on the source with
-tar --same-owner --xattrs --acls -xpf. The next sync overwrites it in the cluster.
+tar --same-owner --xattrs --acls -xpf. The next sync, cutover or filling of a volume overwrites it in the cluster.
 
 It can be called at any step of a cutover, after a kill, and again. After statelift
 accept there is no way back.`,
